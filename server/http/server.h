@@ -1,0 +1,66 @@
+// The HTTP/1.1 server: accepts connections on the reactor's thread, parses with Beast, calls the router.
+//
+// Bounds, so that no client can make the server grow: open connections, header bytes, body bytes, time for a header, time
+// between two pieces of a body, requests under way (429 beyond). Malformed framing closes the connection after a 400.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "http/router.h"
+
+namespace cairn::http {
+
+struct ServerOptions {
+  std::string host = "127.0.0.1";
+  uint16_t port = 5000;  // 0: any free port, see Server::port()
+  // PEM files; TLS when both are given.
+  std::string tls_certificate;
+  std::string tls_key;
+  int max_connections = 4096;
+  int max_requests_in_flight = 1024;
+  uint32_t max_header_bytes = 64u << 10;
+  std::chrono::seconds header_timeout{15};
+  std::chrono::seconds body_timeout{30};   // between two reads of a body, or two writes of a response
+  std::chrono::seconds idle_timeout{120};  // between two requests of a connection
+};
+
+// Counters for /metrics. Written on the reactor's thread only.
+struct ServerStatistics {
+  uint64_t connections_open = 0;
+  uint64_t connections_total = 0;
+  uint64_t requests_total = 0;
+  uint64_t requests_in_flight = 0;
+  uint64_t rejected_total = 0;
+  uint64_t responses_by_class[6] = {};  // [4] counts 4xx
+  // Histogram of seconds by upper bound, cumulative as Prometheus has it.
+  static constexpr double kBounds[] = {0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10};
+  uint64_t duration_buckets[15] = {};
+  double duration_sum = 0;
+};
+
+class Authenticator;
+
+class Server {
+ public:
+  // `authenticator` may be null: then nothing is asked of a client but, on loopback, a Host and Origin that are local.
+  // Both must outlive the server.
+  Server(ServerOptions options, const Router& router, Authenticator* authenticator);
+  ~Server();
+
+  // Binds and listens; throws Error when the address is taken or not allowed. Then serves until stop().
+  void start();
+  // Stops accepting, lets requests under way finish for at most `grace`, then closes.
+  task<> stop(std::chrono::seconds grace);
+  uint16_t port() const;
+  const ServerStatistics& statistics() const;
+
+ private:
+  struct Impl;
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace cairn::http
