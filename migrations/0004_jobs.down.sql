@@ -1,0 +1,2 @@
+DROP TABLE jobs.jobs;
+DROP SCHEMA jobs;
