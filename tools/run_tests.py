@@ -1,0 +1,166 @@
+#!/usr/bin/env python3
+"""Runs tests of every kind and sums them up; the last line is `N passed, M failed, K skipped`.
+
+Kinds: GoogleTest programs (<module>_test, <module>_pgtest), pytest files under test/, libFuzzer programs.
+With a NAME it runs what has that name: a program or fuzzer (with or without the suffix) or a file under test/; failing
+those, every GoogleTest case and pytest test whose name contains it. With CI set, a skipped test is a failure.
+"""
+import argparse
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree
+
+PROGRAM_SECONDS = 900  # one program or pytest run that takes longer hangs
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+class Tally:
+    def __init__(self):
+        self.passed, self.failed, self.skipped = 0, [], []
+
+    def add(self, name, outcome, reason=""):
+        if outcome == "passed":
+            self.passed += 1
+        else:
+            getattr(self, outcome).append(f"{name}: {reason}" if reason else name)
+
+
+def run(command, **options):
+    """Exit code, or None when the time is up."""
+    try:
+        return subprocess.run(command, timeout=PROGRAM_SECONDS, cwd=ROOT, **options).returncode
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def run_gtest(program, case_filter, tally):
+    with tempfile.TemporaryDirectory() as folder:
+        report = pathlib.Path(folder, "report.json")
+        started = time.monotonic()
+        code = run([program, f"--gtest_output=json:{report}", f"--gtest_filter={case_filter}", "--gtest_brief=1"])
+        cases = json.loads(report.read_text())["testsuites"] if report.exists() else []
+    failed_before = len(tally.failed)
+    for suite in cases:
+        for case in suite["testsuite"]:
+            name = f"{program.name} {suite['name']}.{case['name']}"
+            if case.get("failures"):
+                tally.add(name, "failed", case["failures"][0]["failure"].splitlines()[0])
+            elif case["result"] == "SKIPPED" or case["status"] == "NOTRUN":
+                tally.add(name, "skipped", "skipped by itself or disabled")
+            else:
+                tally.add(name, "passed")
+    if code != 0 and len(tally.failed) == failed_before:
+        tally.add(program.name, "failed", "ran out of time" if code is None else f"ended with {code}")
+    print(f"-- {program.name}: {time.monotonic() - started:.1f} s", flush=True)
+
+
+def run_pytest(python, arguments, tally):
+    with tempfile.TemporaryDirectory() as folder:
+        report = pathlib.Path(folder, "report.xml")
+        code = run([python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout=300", "--durations=5", f"--junitxml={report}", *arguments],
+                   env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
+        cases = list(xml.etree.ElementTree.parse(report).iter("testcase")) if report.exists() else []
+    failed_before = len(tally.failed)
+    for case in cases:
+        name = f"{case.get('classname')} {case.get('name')}".strip()
+        problem = next((child for child in case if child.tag in ("failure", "error")), None)
+        skip = case.find("skipped")
+        if problem is not None:
+            tally.add(name, "failed", (problem.get("message") or "").split("\n")[0][:200])
+        elif skip is not None:
+            tally.add(name, "skipped", skip.get("message") or "")
+        else:
+            tally.add(name, "passed")
+    if code not in (0, 5) and len(tally.failed) == failed_before:  # 5: no test of that name
+        tally.add("pytest", "failed", "ran out of time" if code is None else f"ended with {code}")
+
+
+def run_fuzzer(program, tally):
+    seconds = os.environ.get("CAIRN_FUZZ_SECONDS", "10")
+    seeds = ROOT / "test" / "corpus" / program.name
+    with tempfile.TemporaryDirectory() as folder:
+        corpus = [folder] + ([seeds] if seeds.is_dir() else [])
+        code = run([program, f"-max_total_time={seconds}", "-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=0", "-verbosity=0",
+                    f"-artifact_prefix={program.parent}/{program.name}-", *corpus])
+    failure = f"ended with {code}; the input is {program.parent}/{program.name}-*"
+    tally.add(program.name, "passed" if code == 0 else "failed", "" if code == 0 else failure)
+    print(f"-- {program.name}: {seconds} s", flush=True)
+
+
+def gtest_cases(program, part):
+    """Names of a program's cases that contain part."""
+    listing = subprocess.run([program, "--gtest_list_tests"], capture_output=True, text=True, timeout=60).stdout
+    suite, found = "", []
+    for line in listing.splitlines():
+        if not line.startswith(" "):
+            suite = line.split("#")[0].strip()
+        elif part.lower() in (suite + line.split("#")[0].strip()).lower():
+            found.append(suite + line.split("#")[0].strip())
+    return found
+
+
+def programs(folder, suffixes):
+    found = sorted(folder.glob("*")) if folder.is_dir() else []
+    # A program whose sources are gone may still lie in the build folder.
+    sources = {re.sub(r"\.cpp$", "", f.name) for f in ROOT.glob("server/*/*_fuzz.cpp")}
+    sources |= {f"{f.parent.name}_{kind}" for kind in ("test", "pgtest") for f in ROOT.glob(f"server/*/*_{kind}.cpp")}
+    return [p for p in found if p.name.endswith(suffixes) and p.name in sources and os.access(p, os.X_OK)]
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--bin", type=pathlib.Path, required=True)
+    parser.add_argument("--fuzz-bin", type=pathlib.Path, required=True)
+    parser.add_argument("--python", default="python3")
+    parser.add_argument("name", nargs="?", default="")
+    args = parser.parse_args()
+    gtests = programs(args.bin.resolve(), ("_test", "_pgtest"))
+    fuzzers = programs(args.fuzz_bin.resolve(), ("_fuzz",))
+    python = str(ROOT / args.python) if "/" in args.python else args.python
+    files = sorted(ROOT.glob("test/**/test_*.py"))
+    tally = Tally()
+
+    def named(program):
+        return args.name in (program.name, program.name.rsplit("_", 1)[0])
+
+    if args.name:
+        chosen = [p for p in gtests if named(p)], [f for f in files if args.name in (f.name, f.stem, f.stem[5:], str(f.relative_to(ROOT)))], \
+            [p for p in fuzzers if named(p)]
+        if any(chosen):
+            gtests, files, fuzzers = chosen
+            filters = {program: "*" for program in gtests}
+            pytest_arguments = files
+        else:
+            filters = {p: ":".join(cases) for p in gtests if (cases := gtest_cases(p, args.name))}
+            pytest_arguments = ["-k", args.name, *files] if files else []
+            fuzzers = []
+    else:
+        filters = {program: "*" for program in gtests}
+        pytest_arguments = files
+
+    for program, case_filter in filters.items():
+        run_gtest(program, case_filter, tally)
+    if pytest_arguments:
+        run_pytest(python, [str(argument) for argument in pytest_arguments], tally)
+    for program in fuzzers:
+        run_fuzzer(program, tally)
+
+    for kind in ("skipped", "failed"):
+        for line in getattr(tally, kind):
+            print(f"{kind}: {line}")
+    if not (tally.passed or tally.failed or tally.skipped):
+        print(f"no test is called {args.name!r}" if args.name else "there are no tests")
+        tally.failed.append("no test")
+    if tally.skipped and os.environ.get("CI"):
+        print("in CI a skipped test is a failure")
+    print(f"{tally.passed} passed, {len(tally.failed)} failed, {len(tally.skipped)} skipped")
+    sys.exit(1 if tally.failed or (tally.skipped and os.environ.get("CI")) else 0)
+
+
+main()
