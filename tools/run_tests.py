@@ -74,7 +74,9 @@ def run_pytest(python, arguments, tally):
         if problem is not None:
             tally.add(name, "failed", (problem.get("message") or "").split("\n")[0][:200])
         elif skip is not None:
-            tally.add(name, "skipped", skip.get("message") or "")
+            # A module that is skipped as a whole has its reason in the text only.
+            reason = re.search(r"Skipped: (.*)'\)", skip.text or "")
+            tally.add(name, "skipped", reason[1] if reason else skip.get("message") or "")
         else:
             tally.add(name, "passed")
     if code not in (0, 5) and len(tally.failed) == failed_before:  # 5: no test of that name
