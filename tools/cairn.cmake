@@ -1,7 +1,7 @@
 # How Cairn's modules become targets. A module is a folder server/<name>:
 #   *.cpp                        library cairn_<name> (all but the kinds below)
 #   *_test.cpp                   program <name>_test: needs no database
-#   *_pgtest.cpp                 program <name>_pgtest: makes its own cluster, may use every module
+#   *_pgtest.cpp                 program <name>_pgtest: makes its own databases, may use `schema` too
 #   *_fuzz.cpp                   one libFuzzer program each, named as the file (with CAIRN_FUZZ)
 #   main.cpp                     the binary
 # All are found by globs that every build checks again, so no file can be orphaned; a folder may be empty or missing.
@@ -24,8 +24,8 @@ function(cairn_module name)
 
   if(CAIRN_TESTS)
     cairn_test(${name}_test "${dir}/*_test.cpp" cairn_${name})
-    # The cluster that a pgtest runs on is made by a module above `db`: hence the top module.
-    cairn_test(${name}_pgtest "${dir}/*_pgtest.cpp" cairn_app)
+    # A test with a database wants the tables in it, which are made by a module that its own need not know.
+    cairn_test(${name}_pgtest "${dir}/*_pgtest.cpp" cairn_${name} cairn_schema)
   endif()
   if(CAIRN_FUZZ)
     file(GLOB fuzzers CONFIGURE_DEPENDS ${dir}/*_fuzz.cpp)
@@ -39,11 +39,11 @@ function(cairn_module name)
   endif()
 endfunction()
 
-function(cairn_test program pattern library)
+function(cairn_test program pattern) # library...
   file(GLOB sources CONFIGURE_DEPENDS ${pattern})
   if(sources)
     add_executable(${program} ${sources})
-    target_link_libraries(${program} PRIVATE ${library} GTest::gtest GTest::gtest_main)
+    target_link_libraries(${program} PRIVATE ${ARGN} GTest::gtest GTest::gtest_main)
     target_compile_definitions(${program} PRIVATE CAIRN_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
   endif()
 endfunction()

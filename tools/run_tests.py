@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -32,11 +33,16 @@ class Tally:
 
 
 def run(command, **options):
-    """Exit code, or None when the time is up."""
+    """Exit code, or None when the time is up. Nothing that the program started in its session outlives it then."""
+    process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, **options)
     try:
-        return subprocess.run(command, timeout=PROGRAM_SECONDS, cwd=ROOT, **options).returncode
-    except subprocess.TimeoutExpired:
-        return None
+        return process.wait(PROGRAM_SECONDS)
+    except BaseException as stopped:  # Ctrl-C too: the new session does not see it
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        if isinstance(stopped, subprocess.TimeoutExpired):
+            return None
+        raise
 
 
 def run_gtest(program, case_filter, tally):
@@ -63,7 +69,8 @@ def run_gtest(program, case_filter, tally):
 def run_pytest(python, arguments, tally):
     with tempfile.TemporaryDirectory() as folder:
         report = pathlib.Path(folder, "report.xml")
-        code = run([python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout=300", "--durations=5", f"--junitxml={report}", *arguments],
+        code = run([python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout=300", "--durations=5",
+                    f"--junitxml={report}", *arguments],
                    env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
         cases = list(xml.etree.ElementTree.parse(report).iter("testcase")) if report.exists() else []
     failed_before = len(tally.failed)
@@ -88,7 +95,7 @@ def run_fuzzer(program, tally):
     seeds = ROOT / "test" / "corpus" / program.name
     with tempfile.TemporaryDirectory() as folder:
         corpus = [folder] + ([seeds] if seeds.is_dir() else [])
-        code = run([program, f"-max_total_time={seconds}", "-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=0", "-verbosity=0",
+        code = run([program, f"-max_total_time={seconds}", "-timeout=10", "-rss_limit_mb=2048", "-verbosity=0",
                     f"-artifact_prefix={program.parent}/{program.name}-", *corpus])
     failure = f"ended with {code}; the input is {program.parent}/{program.name}-*"
     tally.add(program.name, "passed" if code == 0 else "failed", "" if code == 0 else failure)
