@@ -1,0 +1,224 @@
+"""Fixtures of the scenario tests: one server for the whole session, and names that nobody else uses.
+
+The server is `cairn serve` of $CAIRN_BIN. With CAIRN_TEST_TARGET=mlflow it is the stock MLflow server over a PostgreSQL of its
+own, so that a test is proved right before it judges Cairn. Tests share the server: they make their own experiments and models,
+and never count what they did not make.
+"""
+import glob
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+
+import pytest
+import requests
+
+os.environ.update(
+    MLFLOW_DISABLE_TELEMETRY="true",
+    MLFLOW_HTTP_REQUEST_MAX_RETRIES="0",  # an error is seen at once, not after minutes of retries
+    MLFLOW_HTTP_REQUEST_TIMEOUT="60",
+    GIT_PYTHON_REFRESH="quiet",
+)
+for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_RUN_ID"):
+    os.environ.pop(name, None)
+
+TARGET = os.environ.get("CAIRN_TEST_TARGET", "cairn")
+START_SECONDS = 90
+
+
+class Server:
+    """A process that answers /health at url; its output is in log."""
+
+    def __init__(self, command, port, log, environment=None):
+        self.url = f"http://127.0.0.1:{port}"
+        self.log = log
+        with open(log, "ab") as out:
+            self.process = subprocess.Popen(
+                command, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, **(environment or {})}, start_new_session=True
+            )
+
+    def wait(self):
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                break
+            try:
+                if requests.get(self.url + "/health", timeout=5).ok:
+                    return self
+            except requests.RequestException:
+                time.sleep(0.1)
+        tail = pathlib.Path(self.log).read_text(errors="replace")[-3000:]
+        self.stop()
+        raise RuntimeError(f"{self.process.args[0]} did not come up at {self.url}; the end of its output:\n{tail}")
+
+    def stop(self):
+        """Ends the server and all that it started."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                pass
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.process.wait()
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def start_cairn(folder, *options):
+    binary = os.environ.get("CAIRN_BIN")
+    assert binary, "set CAIRN_BIN to the binary to test"
+    port = free_port()
+    return Server([binary, "serve", "--data-dir", str(folder / "data"), "--port", str(port), *options], port, folder / "server.log").wait()
+
+
+def as_postgres(*command):
+    """PostgreSQL refuses to run as root."""
+    return ["runuser", "-u", "postgres", "--", *command] if os.geteuid() == 0 else list(command)
+
+
+def start_mlflow(folder):
+    """The stock server over a cluster in folder; returns it and how to end the cluster."""
+    tools = sorted(glob.glob("/usr/lib/postgresql/*/bin"))[-1]
+    cluster, artifacts = folder / "pg", folder / "artifacts"
+    cluster.mkdir()
+    artifacts.mkdir()
+    if os.geteuid() == 0:
+        shutil.chown(cluster, "postgres")
+
+    def run(*command):
+        subprocess.run(as_postgres(*command), check=True, stdout=subprocess.DEVNULL, timeout=60)
+
+    run(f"{tools}/initdb", "-D", f"{cluster}/data", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8")
+    run(f"{tools}/pg_ctl", "-D", f"{cluster}/data", "-w", "-l", f"{cluster}/log", "-o", f"-c listen_addresses='' -k {cluster}", "start")
+    port = free_port()
+    server = Server(
+        [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"postgresql+psycopg2://postgres@/postgres?host={cluster}",
+         "--artifacts-destination", str(artifacts), "--host", "127.0.0.1", "--port", str(port), "--workers", "1"],
+        port, folder / "server.log")
+    return server.wait(), lambda: run(f"{tools}/pg_ctl", "-D", f"{cluster}/data", "-m", "immediate", "stop")
+
+
+@pytest.fixture(scope="session")
+def target():
+    return TARGET
+
+
+@pytest.fixture(scope="session")
+def server():
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="cairn-test-"))
+    folder.chmod(0o755)  # the embedded PostgreSQL runs as another user
+    cleanup = lambda: None
+    running = None
+    try:
+        if TARGET == "mlflow":
+            running, cleanup = start_mlflow(folder)
+        else:
+            running = start_cairn(folder)
+        yield running
+    finally:
+        if running:
+            running.stop()
+        cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class Api:
+    """Raw HTTP: short paths are below /api/2.0/mlflow/."""
+
+    def __init__(self, url):
+        self.url = url
+        self.session = requests.Session()
+
+    def call(self, method, path, body=None, **options):
+        url = self.url + (path if path.startswith("/") else "/api/2.0/mlflow/" + path)
+        if body is not None:
+            options["json"] = body
+        return self.session.request(method, url, timeout=60, allow_redirects=False, **options)
+
+    def get(self, path, **query):
+        return self.good(self.call("GET", path, params=query))
+
+    def post(self, path, body):
+        return self.good(self.call("POST", path, body))
+
+    def patch(self, path, body):
+        return self.good(self.call("PATCH", path, body))
+
+    def delete(self, path, body=None):
+        return self.good(self.call("DELETE", path, body))
+
+    @staticmethod
+    def good(response):
+        assert response.status_code == 200, f"{response.request.method} {response.url}: {response.status_code} {response.text[:500]}"
+        return response.json()
+
+    def create_run(self, experiment_id, **fields):
+        return self.post("runs/create", {"experiment_id": experiment_id, **fields})["run"]["info"]["run_id"]
+
+
+@pytest.fixture(scope="session")
+def api(server):
+    return Api(server.url)
+
+
+@pytest.fixture
+def unique():
+    """A new name at each call."""
+    return lambda stem="x": f"{stem}-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def experiment(api, unique):
+    """The id of a new experiment."""
+    return api.post("experiments/create", {"name": unique("experiment")})["experiment_id"]
+
+
+@pytest.fixture
+def run(api, experiment):
+    """The id of a new run in the experiment."""
+    return api.create_run(experiment, run_name="run", start_time=1)
+
+
+@pytest.fixture
+def client(server):
+    mlflow = pytest.importorskip("mlflow")
+    return mlflow.MlflowClient(tracking_uri=server.url, registry_uri=server.url)
+
+
+@pytest.fixture
+def fluent(server, unique):
+    """The fluent API, pointed at the server and in an experiment of its own; nothing stays active afterwards."""
+    mlflow = pytest.importorskip("mlflow")
+    mlflow.set_tracking_uri(server.url)
+    mlflow.set_registry_uri(server.url)
+    mlflow.set_experiment(unique("fluent"))
+    yield mlflow
+    while mlflow.active_run():
+        mlflow.end_run()
+
+
+def error_of(call, *arguments, **options):
+    """The MlflowException that the call raises."""
+    exceptions = pytest.importorskip("mlflow.exceptions")
+    with pytest.raises(exceptions.MlflowException) as caught:
+        call(*arguments, **options)
+    return caught.value
+
+
+@pytest.fixture(name="error_of")
+def error_of_fixture():
+    return error_of
