@@ -1,0 +1,328 @@
+#include "base/json.h"
+
+#include <charconv>
+#include <cmath>
+
+#include "base/error.h"
+
+namespace cairn::json {
+namespace {
+
+// Length of the valid UTF-8 sequence at `at`, or 0 (RFC 3629: no overlong forms, no surrogates).
+size_t utf8_length(std::string_view text, size_t at) {
+  const auto byte = [&](size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u; };
+  const unsigned first = byte(at);
+  const auto continuation = [&](size_t i, unsigned low = 0x80, unsigned high = 0xBF) {
+    return byte(i) >= low && byte(i) <= high;
+  };
+  if (first < 0x80) return 1;
+  if (first >= 0xC2 && first <= 0xDF) return continuation(at + 1) ? 2 : 0;
+  if (first >= 0xE0 && first <= 0xEF) {
+    const unsigned low = first == 0xE0 ? 0xA0 : 0x80;
+    const unsigned high = first == 0xED ? 0x9F : 0xBF;
+    return continuation(at + 1, low, high) && continuation(at + 2) ? 3 : 0;
+  }
+  if (first >= 0xF0 && first <= 0xF4) {
+    const unsigned low = first == 0xF0 ? 0x90 : 0x80;
+    const unsigned high = first == 0xF4 ? 0x8F : 0xBF;
+    return continuation(at + 1, low, high) && continuation(at + 2) && continuation(at + 3) ? 4 : 0;
+  }
+  return 0;
+}
+
+void append_escaped(std::string& out, unsigned char c) {
+  static constexpr char kHex[] = "0123456789abcdef";
+  switch (c) {
+    case '"': out += "\\\""; break;
+    case '\\': out += "\\\\"; break;
+    case '\n': out += "\\n"; break;
+    case '\r': out += "\\r"; break;
+    case '\t': out += "\\t"; break;
+    default:
+      out += "\\u00";
+      out += kHex[c >> 4];
+      out += kHex[c & 15];
+  }
+}
+
+void append_quoted(std::string& out, std::string_view text) {
+  out += '"';
+  size_t plain = 0;
+  for (size_t i = 0; i < text.size();) {
+    const unsigned char c = text[i];
+    if (c >= 0x20 && c < 0x80 && c != '"' && c != '\\') {
+      ++i;
+      continue;
+    }
+    if (c >= 0x80) {
+      if (const size_t length = utf8_length(text, i)) {
+        i += length;
+        continue;
+      }
+    }
+    out.append(text, plain, i - plain);
+    if (c >= 0x80) {
+      out += "\xEF\xBF\xBD";
+    } else {
+      append_escaped(out, c);
+    }
+    plain = ++i;
+  }
+  out.append(text, plain, text.size() - plain);
+  out += '"';
+}
+
+[[noreturn]] void wrong_type(std::string_view name, std::string value, std::string_view expected) {
+  if (value.size() > 200) value = value.substr(0, 200) + "...";
+  throw invalid("Invalid value " + value + " for parameter '" + std::string(name) + "' supplied: expected " +
+                std::string(expected) + ".");
+}
+
+std::string shown(const simdjson::dom::element& element) { return simdjson::minify(element); }
+
+// PostgreSQL's text holds no NUL: refused here, once for all.
+std::string checked_text(std::string_view name, std::string_view text) {
+  if (text.find('\0') != std::string_view::npos) {
+    throw invalid("Invalid value for parameter '" + std::string(name) + "' supplied: it holds a NUL character.");
+  }
+  return std::string(text);
+}
+
+std::optional<int64_t> parse_integer(std::string_view text) {
+  int64_t value = 0;
+  const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (ec != std::errc() || end != text.data() + text.size() || text.empty()) return std::nullopt;
+  return value;
+}
+
+std::optional<double> parse_number(std::string_view text) {
+  if (text == "NaN") return std::nan("");
+  if (text == "Infinity") return HUGE_VAL;
+  if (text == "-Infinity") return -HUGE_VAL;
+  double value = 0;
+  const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (ec != std::errc() || end != text.data() + text.size() || text.empty()) return std::nullopt;
+  return value;
+}
+
+}  // namespace
+
+void Writer::separate() {
+  if (!first_) out_ += ',';
+  first_ = false;
+}
+void Writer::open(char c) {
+  separate();
+  out_ += c;
+  first_ = true;
+}
+void Writer::close(char c) {
+  out_ += c;
+  first_ = false;
+}
+void Writer::key(std::string_view name) {
+  separate();
+  append_quoted(out_, name);
+  out_ += ':';
+  first_ = true;
+}
+void Writer::string(std::string_view value) {
+  separate();
+  append_quoted(out_, value);
+}
+void Writer::integer(int64_t value) {
+  separate();
+  char text[24];
+  const auto end = std::to_chars(text, text + sizeof text, value).ptr;
+  out_.append(text, end);
+}
+void Writer::number(double value) {
+  if (std::isnan(value)) return string("NaN");
+  if (std::isinf(value)) return string(value > 0 ? "Infinity" : "-Infinity");
+  separate();
+  char text[32];
+  const auto end = std::to_chars(text, text + sizeof text, value).ptr;
+  out_.append(text, end);
+}
+void Writer::boolean(bool value) { raw(value ? "true" : "false"); }
+void Writer::null() { raw("null"); }
+void Writer::raw(std::string_view text) {
+  separate();
+  out_ += text;
+}
+
+std::string quote(std::string_view text) {
+  std::string out;
+  append_quoted(out, text);
+  return out;
+}
+
+Document::Document(std::string_view text) {
+  if (const auto error = parser_.allocate(text.size() + 1, 64)) {
+    throw Error(ErrorCode::kInternalError, simdjson::error_message(error));
+  }
+  if (const auto error = parser_.parse(text.data(), text.size()).get(root_)) {
+    throw Error(ErrorCode::kBadRequest, std::string("The request's body is not valid JSON: ") + simdjson::error_message(error));
+  }
+}
+
+std::optional<simdjson::dom::element> Fields::find(std::string_view name) const {
+  simdjson::dom::element element;
+  if (!object_ || object_->at_key(name).get(element) || element.is_null()) return std::nullopt;
+  return element;
+}
+
+const std::string* Fields::argument(std::string_view name) const {
+  if (arguments_ == nullptr) return nullptr;
+  for (const auto& [key, value] : *arguments_) {
+    if (key == name) return &value;
+  }
+  return nullptr;
+}
+
+bool Fields::has(std::string_view name) const { return find(name) || argument(name); }
+
+std::optional<std::string> Fields::string(std::string_view name) const {
+  if (const auto* text = argument(name)) return checked_text(name, *text);
+  const auto element = find(name);
+  if (!element) return std::nullopt;
+  std::string_view text;
+  if (element->get(text)) wrong_type(name, shown(*element), "a string");
+  return checked_text(name, text);
+}
+
+std::optional<int64_t> Fields::integer(std::string_view name) const {
+  std::string_view text;
+  std::string value;
+  if (const auto* given = argument(name)) {
+    text = *given;
+    value = quote(text);
+  } else {
+    const auto element = find(name);
+    if (!element) return std::nullopt;
+    int64_t integer = 0;
+    if (!element->get(integer)) return integer;
+    double number = 0;
+    // 1e3 and 5.0 are integers in protobuf's JSON; 2^63 and beyond are not.
+    if (!element->get(number) && number == std::floor(number) && std::abs(number) < 9.2e18) {
+      return static_cast<int64_t>(number);
+    }
+    value = shown(*element);
+    if (element->get(text)) wrong_type(name, value, "an integer of 64 bits");
+  }
+  const auto parsed = parse_integer(text);
+  if (!parsed) wrong_type(name, value, "an integer of 64 bits");
+  return parsed;
+}
+
+std::optional<double> Fields::number(std::string_view name) const {
+  std::string_view text;
+  std::string value;
+  if (const auto* given = argument(name)) {
+    text = *given;
+    value = quote(text);
+  } else {
+    const auto element = find(name);
+    if (!element) return std::nullopt;
+    double number = 0;
+    if (!element->get(number)) return number;
+    value = shown(*element);
+    if (element->get(text)) wrong_type(name, value, "a number");
+  }
+  const auto parsed = parse_number(text);
+  if (!parsed) wrong_type(name, value, "a number");
+  return parsed;
+}
+
+std::optional<bool> Fields::boolean(std::string_view name) const {
+  if (const auto* text = argument(name)) {
+    if (*text == "true" || *text == "True" || *text == "1") return true;
+    if (*text == "false" || *text == "False" || *text == "0") return false;
+    wrong_type(name, quote(*text), "true or false");
+  }
+  const auto element = find(name);
+  if (!element) return std::nullopt;
+  bool value = false;
+  if (element->get(value)) wrong_type(name, shown(*element), "true or false");
+  return value;
+}
+
+std::vector<std::string> Fields::strings(std::string_view name) const {
+  std::vector<std::string> values;
+  if (arguments_ != nullptr) {
+    for (const auto& [key, value] : *arguments_) {
+      if (key == name) values.push_back(checked_text(name, value));
+    }
+    return values;
+  }
+  const auto element = find(name);
+  if (!element) return values;
+  simdjson::dom::array array;
+  if (element->get(array)) wrong_type(name, shown(*element), "a list of strings");
+  for (const auto item : array) {
+    std::string_view text;
+    if (item.get(text)) wrong_type(name, shown(*element), "a list of strings");
+    values.push_back(checked_text(name, text));
+  }
+  return values;
+}
+
+std::vector<Fields> Fields::objects(std::string_view name) const {
+  std::vector<Fields> values;
+  const auto element = find(name);
+  if (!element) return values;
+  simdjson::dom::array array;
+  if (element->get(array)) wrong_type(name, shown(*element), "a list of objects");
+  values.reserve(array.size());
+  for (const auto item : array) {
+    simdjson::dom::object object;
+    if (item.get(object)) wrong_type(name, shown(*element), "a list of objects");
+    values.emplace_back(object);
+  }
+  return values;
+}
+
+std::optional<Fields> Fields::object(std::string_view name) const {
+  const auto element = find(name);
+  if (!element) return std::nullopt;
+  simdjson::dom::object object;
+  if (element->get(object)) wrong_type(name, shown(*element), "an object");
+  return Fields(object);
+}
+
+std::optional<std::string> Fields::raw(std::string_view name) const {
+  if (const auto* text = argument(name)) return quote(*text);
+  const auto element = find(name);
+  if (!element) return std::nullopt;
+  return shown(*element);
+}
+
+namespace {
+template <class T>
+T required(std::string_view name, std::optional<T> value) {
+  if (!value) {
+    throw invalid("Missing value for required parameter '" + std::string(name) +
+                  "'. See the API docs for more information about request parameters.");
+  }
+  return *std::move(value);
+}
+}  // namespace
+
+std::string Fields::required_string(std::string_view name) const {
+  auto value = required(name, string(name));
+  // protobuf knows no difference between an empty and an absent string.
+  if (value.empty()) return required<std::string>(name, std::nullopt);
+  return value;
+}
+int64_t Fields::required_integer(std::string_view name) const { return required(name, integer(name)); }
+double Fields::required_number(std::string_view name) const { return required(name, number(name)); }
+
+Fields root_fields(const Document& document) {
+  simdjson::dom::object object;
+  if (document.root().get(object)) {
+    throw Error(ErrorCode::kBadRequest, "The request's body is not a JSON object.");
+  }
+  return Fields(object);
+}
+
+}  // namespace cairn::json

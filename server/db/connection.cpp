@@ -1,0 +1,197 @@
+#include "db/connection.h"
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <optional>
+
+#include "base/log.h"
+#include "base/reactor.h"
+
+namespace cairn::db {
+
+// libpq's socket in the reactor. libpq owns the descriptor, so it is released, never closed, here.
+struct Connection::Socket {
+  explicit Socket(int fd) : descriptor(Reactor::current().io(), fd) {}
+  ~Socket() { descriptor.release(); }
+
+  struct Wait {
+    boost::asio::posix::stream_descriptor& descriptor;
+    boost::asio::posix::stream_descriptor::wait_type type;
+    bool await_ready() const noexcept { return false; }
+    void await_suspend(std::coroutine_handle<> handle) {
+      descriptor.async_wait(type, [handle](const boost::system::error_code&) { handle.resume(); });
+    }
+    void await_resume() const noexcept {}
+  };
+  Wait readable() { return {descriptor, boost::asio::posix::stream_descriptor::wait_read}; }
+  Wait writable() { return {descriptor, boost::asio::posix::stream_descriptor::wait_write}; }
+
+  boost::asio::posix::stream_descriptor descriptor;
+};
+
+namespace {
+
+DbError result_error(const PGresult* result, std::string statement) {
+  const char* sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+  const char* primary = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+  const char* detail = PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL);
+  std::string message = primary ? primary : PQresultErrorMessage(result);
+  if (detail) message += std::string(" (") + detail + ")";
+  DbError error(sqlstate ? sqlstate : "08006", message, std::move(statement));
+  if (const char* constraint = PQresultErrorField(result, PG_DIAG_CONSTRAINT_NAME)) error.set_constraint(constraint);
+  return error;
+}
+
+void on_notice(void*, const PGresult* result) { log::debug("PostgreSQL: {}", PQresultErrorMessage(result)); }
+
+}  // namespace
+
+Connection::Connection(PGconn* connection) : connection_(connection) {}
+
+Connection::~Connection() {
+  socket_.reset();
+  PQfinish(connection_);
+}
+
+task<std::unique_ptr<Connection>> Connection::connect(const std::string& connection_string) {
+  std::unique_ptr<Connection> self(new Connection(PQconnectStart(connection_string.c_str())));
+  co_await self->finish_connect();
+  co_return self;
+}
+
+task<> Connection::finish_connect() {
+  if (connection_ == nullptr) throw DbError("08001", "out of memory", "connect");
+  PostgresPollingStatusType state = PGRES_POLLING_WRITING;
+  while (PQstatus(connection_) != CONNECTION_BAD && state != PGRES_POLLING_OK && state != PGRES_POLLING_FAILED) {
+    // libpq may open a new socket for each address it tries.
+    socket_ = std::make_unique<Socket>(PQsocket(connection_));
+    if (state == PGRES_POLLING_READING) {
+      co_await socket_->readable();
+    } else {
+      co_await socket_->writable();
+    }
+    socket_.reset();
+    state = PQconnectPoll(connection_);
+  }
+  if (PQstatus(connection_) != CONNECTION_OK) {
+    const std::string message = PQerrorMessage(connection_);
+    throw DbError("08001", message, "connect");
+  }
+  PQsetNoticeReceiver(connection_, on_notice, nullptr);
+  socket_ = std::make_unique<Socket>(PQsocket(connection_));
+  if (PQsetnonblocking(connection_, 1) != 0 || PQenterPipelineMode(connection_) != 1) fail("connect");
+}
+
+bool Connection::in_transaction() const { return PQtransactionStatus(connection_) != PQTRANS_IDLE; }
+
+void Connection::fail(const std::string& statement) {
+  broken_ = true;
+  throw DbError("08006", PQerrorMessage(connection_), statement);
+}
+
+// Appends one step for each message that will have a result: the name that it prepares, or "" for an execution.
+void Connection::send(const Query& query, std::vector<std::string_view>& steps) {
+  const Params& p = query.params;
+  const int count = static_cast<int>(p.types_.size());
+  std::vector<const char*> values(count);
+  std::vector<int> formats(count, 1);
+  for (int i = 0; i < count; ++i) {
+    values[i] = p.offsets_[i] == Params::kNull ? nullptr : p.bytes_.data() + p.offsets_[i];
+  }
+  const std::string sql(query.statement.sql);
+  if (query.statement.name.empty()) {
+    if (!PQsendQueryParams(connection_, sql.c_str(), count, p.types_.data(), values.data(), p.lengths_.data(),
+                           formats.data(), 1)) {
+      fail("");
+    }
+    steps.emplace_back();
+    return;
+  }
+  const std::string name(query.statement.name);
+  if (prepared_.insert(query.statement.name).second) {
+    if (!PQsendPrepare(connection_, name.c_str(), sql.c_str(), count, p.types_.data())) fail(name);
+    steps.push_back(query.statement.name);
+  }
+  if (!PQsendQueryPrepared(connection_, name.c_str(), count, values.data(), p.lengths_.data(), formats.data(), 1)) {
+    fail(name);
+  }
+  steps.emplace_back();
+}
+
+task<> Connection::flush() {
+  for (;;) {
+    const int state = PQflush(connection_);
+    if (state == 0) co_return;
+    if (state < 0) fail("");
+    // While PostgreSQL sends results it may not read: take what it has, or both sides would wait for ever.
+    co_await socket_->writable();
+    if (!PQconsumeInput(connection_)) fail("");
+  }
+}
+
+task<PGresult*> Connection::next_result() {
+  while (PQisBusy(connection_)) {
+    co_await socket_->readable();
+    if (!PQconsumeInput(connection_)) fail("");
+  }
+  co_return PQgetResult(connection_);
+}
+
+task<std::vector<Rows>> Connection::run(std::vector<Query> queries) {
+  if (broken_) throw DbError("08003", "the connection is closed", "");
+  std::vector<std::string_view> steps;
+  for (const Query& query : queries) send(query, steps);
+  if (PQpipelineSync(connection_) != 1) fail("");
+  co_await flush();
+
+  std::vector<Rows> results;
+  results.reserve(queries.size());
+  std::optional<DbError> error;
+  size_t step = 0;
+  for (;;) {
+    PGresult* result = co_await next_result();
+    if (result == nullptr) {  // the end of one step's results
+      if (PQstatus(connection_) == CONNECTION_BAD) fail("");
+      continue;
+    }
+    const ExecStatusType status = PQresultStatus(result);
+    if (status == PGRES_PIPELINE_SYNC) {
+      PQclear(result);
+      break;
+    }
+    if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK || status == PGRES_EMPTY_QUERY) {
+      if (steps[step++].empty()) {
+        results.emplace_back(result);
+      } else {
+        PQclear(result);
+      }
+      continue;
+    }
+    if (status != PGRES_PIPELINE_ABORTED && !error) {
+      error = result_error(result, std::string(queries[results.size()].statement.name));
+    }
+    PQclear(result);
+    if (PQstatus(connection_) == CONNECTION_BAD) break;
+  }
+  if (error) {
+    if (error->sqlstate().starts_with("08") || PQstatus(connection_) == CONNECTION_BAD) broken_ = true;
+    for (; step < steps.size(); ++step) prepared_.erase(steps[step]);  // what was not reached was not prepared
+    throw *error;
+  }
+  if (PQstatus(connection_) == CONNECTION_BAD) fail("");
+  co_return results;
+}
+
+bool Connection::alive() {
+  if (broken_ || !PQconsumeInput(connection_) || PQstatus(connection_) == CONNECTION_BAD) broken_ = true;
+  return !broken_;
+}
+
+task<Rows> Connection::query(Statement statement, Params params) {
+  std::vector<Query> queries;
+  queries.push_back({statement, std::move(params)});
+  auto results = co_await run(std::move(queries));
+  co_return std::move(results.front());
+}
+
+}  // namespace cairn::db

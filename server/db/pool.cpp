@@ -1,0 +1,139 @@
+#include "db/pool.h"
+
+#include "base/log.h"
+
+namespace cairn::db {
+
+using Clock = std::chrono::steady_clock;
+
+Lease::~Lease() {
+  if (connection_) pool_->release(std::move(connection_));
+}
+
+task<std::unique_ptr<Connection>> Pool::open() {
+  ++statistics_.open;
+  try {
+    auto connection = co_await Connection::connect(options_.connection_string);
+    ++statistics_.opened_total;
+    co_return connection;
+  } catch (...) {
+    --statistics_.open;
+    ++statistics_.connect_errors_total;
+    throw;
+  }
+}
+
+task<Lease> Pool::acquire() {
+  ++statistics_.acquired_total;
+  while (!idle_.empty()) {
+    auto connection = std::move(idle_.back());
+    idle_.pop_back();
+    if (connection->alive()) {
+      ++statistics_.in_use;
+      co_return Lease(*this, std::move(connection));
+    }
+    --statistics_.open;
+  }
+  if (statistics_.open < options_.size + options_.max_overflow) {
+    auto connection = co_await open();
+    ++statistics_.in_use;
+    co_return Lease(*this, std::move(connection));
+  }
+  if (static_cast<int>(waiters_.size()) >= options_.max_waiting) {
+    ++statistics_.rejected_total;
+    throw Error(ErrorCode::kRequestLimitExceeded,
+                "Too many requests wait for a database connection; try again in a moment.");
+  }
+  auto waiter = std::make_shared<Waiter>();
+  waiter->deadline = Clock::now() + options_.timeout;
+  waiters_.push_back(waiter);
+  if (!expiring_) {
+    expiring_ = true;
+    Reactor::current().spawn("pool", expire_waiters());
+  }
+  auto connection = co_await waiter->slot;
+  ++statistics_.in_use;
+  co_return Lease(*this, std::move(connection));
+}
+
+task<Rows> Pool::query(Statement statement, Params params) {
+  Lease lease = co_await acquire();
+  co_return co_await lease->query(statement, std::move(params));
+}
+
+void Pool::release(std::unique_ptr<Connection> connection) {
+  --statistics_.in_use;
+  if (!connection->broken() && connection->in_transaction()) {
+    Reactor::current().spawn("rollback", roll_back(std::move(connection)));
+  } else {
+    settle(std::move(connection));
+  }
+}
+
+task<> Pool::roll_back(std::unique_ptr<Connection> connection) {
+  static constexpr Statement kRollback{"rollback", "ROLLBACK"};
+  try {
+    co_await connection->query(kRollback);
+  } catch (const DbError&) {
+    // The connection is broken then, and settle() drops it.
+  }
+  settle(std::move(connection));
+}
+
+// Gives a connection to who has waited longest, keeps it, or closes it.
+void Pool::settle(std::unique_ptr<Connection> connection) {
+  if (connection->broken()) {
+    connection.reset();
+    --statistics_.open;
+    if (!waiters_.empty()) Reactor::current().spawn("pool", open_for_waiter());
+    return;
+  }
+  if (!waiters_.empty()) {
+    auto waiter = waiters_.front();
+    waiters_.pop_front();
+    waiter->slot.set(std::move(connection));
+    return;
+  }
+  if (statistics_.open > options_.size) {
+    connection.reset();
+    --statistics_.open;
+    return;
+  }
+  idle_.push_back(std::move(connection));
+}
+
+task<> Pool::open_for_waiter() {
+  try {
+    settle(co_await open());
+  } catch (const DbError&) {
+    if (waiters_.empty()) co_return;
+    auto waiter = waiters_.front();
+    waiters_.pop_front();
+    waiter->slot.fail(std::current_exception());
+    if (!waiters_.empty() && statistics_.in_use == 0) Reactor::current().spawn("pool", open_for_waiter());
+  }
+}
+
+task<> Pool::expire_waiters() {
+  while (!waiters_.empty()) {
+    co_await sleep_for(std::chrono::milliseconds(50));
+    const auto now = Clock::now();
+    while (!waiters_.empty() && waiters_.front()->deadline <= now) {
+      ++statistics_.timeouts_total;
+      auto waiter = waiters_.front();
+      waiters_.pop_front();
+      waiter->slot.fail(std::make_exception_ptr(
+          Error(ErrorCode::kTemporarilyUnavailable,
+                "No database connection was free within the pool's time-out; raise pool_size or try again.")));
+    }
+  }
+  expiring_ = false;
+}
+
+PoolStatistics Pool::statistics() const {
+  PoolStatistics statistics = statistics_;
+  statistics.waiting = static_cast<int>(waiters_.size());
+  return statistics;
+}
+
+}  // namespace cairn::db

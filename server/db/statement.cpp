@@ -1,0 +1,322 @@
+#include "db/statement.h"
+
+#include <endian.h>
+
+#include <bit>
+#include <charconv>
+#include <cstring>
+#include <stdexcept>
+
+namespace cairn::db {
+namespace {
+
+// Type oids of PostgreSQL's pg_type.dat; they never change.
+constexpr Oid kBool = 16, kInt8 = 20, kInt2 = 21, kInt4 = 23, kText = 25, kJson = 114, kName = 19, kFloat4 = 700,
+              kFloat8 = 701, kVarchar = 1043, kUuid = 2950, kJsonb = 3802, kTimestamptz = 1184, kInt4Array = 1007,
+              kInt8Array = 1016, kFloat8Array = 1022, kTextArray = 1009, kVarcharArray = 1015;
+// Milliseconds from 1970 to 2000, where PostgreSQL's timestamps begin.
+constexpr int64_t kPostgresEpochMs = 946684800000;
+
+uint32_t read32(const char* p) {
+  uint32_t value;
+  std::memcpy(&value, p, 4);
+  return be32toh(value);
+}
+uint64_t read64(const char* p) {
+  uint64_t value;
+  std::memcpy(&value, p, 8);
+  return be64toh(value);
+}
+
+[[noreturn]] void wrong_column(const char* wanted, Oid type) {
+  throw std::logic_error(std::string("column read as ") + wanted + " has type oid " + std::to_string(type));
+}
+
+// Walks a one-dimensional binary array and calls fn(bytes) for each element.
+template <class F>
+void for_each_element(std::string_view bytes, F fn) {
+  if (bytes.size() < 12 || read32(bytes.data()) == 0) return;
+  const uint32_t count = read32(bytes.data() + 12);
+  const char* at = bytes.data() + 20;
+  for (uint32_t i = 0; i < count; ++i) {
+    const int32_t length = static_cast<int32_t>(read32(at));
+    at += 4;
+    if (length < 0) throw std::logic_error("NULL in an array that must not hold one");
+    fn(std::string_view(at, length));
+    at += length;
+  }
+}
+
+ErrorCode code_of(std::string_view sqlstate) {
+  const auto group = sqlstate.substr(0, 2);
+  if (group == "08" || sqlstate == "57P01" || sqlstate == "57P02" || sqlstate == "57P03" || sqlstate == "53300" ||
+      sqlstate == "25006" || sqlstate == "40001" || sqlstate == "40P01" || sqlstate == "57014" || sqlstate == "55P03") {
+    return ErrorCode::kTemporarilyUnavailable;
+  }
+  if (sqlstate == "53100") return ErrorCode::kInsufficientStorage;
+  return ErrorCode::kInternalError;
+}
+
+std::string described(const std::string& sqlstate, const std::string& message, const std::string& statement) {
+  std::string text = message;
+  while (!text.empty() && text.back() == '\n') text.pop_back();
+  return "PostgreSQL: " + text + " [" + sqlstate + (statement.empty() ? "" : ", statement " + statement) + "]";
+}
+
+}  // namespace
+
+void Params::begin(Oid type) {
+  types_.push_back(type);
+  offsets_.push_back(bytes_.size());
+}
+void Params::end() { lengths_.push_back(static_cast<int>(bytes_.size() - offsets_.back())); }
+void Params::put16(uint16_t value) {
+  value = htobe16(value);
+  bytes_.append(reinterpret_cast<const char*>(&value), 2);
+}
+void Params::put32(uint32_t value) {
+  value = htobe32(value);
+  bytes_.append(reinterpret_cast<const char*>(&value), 4);
+}
+void Params::put64(uint64_t value) {
+  value = htobe64(value);
+  bytes_.append(reinterpret_cast<const char*>(&value), 8);
+}
+void Params::array_header(size_t count, bool has_null, Oid element) {
+  put32(count == 0 ? 0 : 1);
+  put32(has_null ? 1 : 0);
+  put32(element);
+  if (count == 0) return;
+  put32(static_cast<uint32_t>(count));
+  put32(1);
+}
+
+Params& Params::add(std::string_view text) {
+  begin(kText);
+  bytes_ += text;
+  end();
+  return *this;
+}
+Params& Params::add(int32_t value) {
+  begin(kInt4);
+  put32(static_cast<uint32_t>(value));
+  end();
+  return *this;
+}
+Params& Params::add(int64_t value) {
+  begin(kInt8);
+  put64(static_cast<uint64_t>(value));
+  end();
+  return *this;
+}
+Params& Params::add(double value) {
+  begin(kFloat8);
+  put64(std::bit_cast<uint64_t>(value));
+  end();
+  return *this;
+}
+Params& Params::add(bool value) {
+  begin(kBool);
+  bytes_ += value ? '\1' : '\0';
+  end();
+  return *this;
+}
+Params& Params::add(Jsonb value) {
+  begin(kJsonb);
+  bytes_ += '\1';  // version of jsonb's binary format
+  bytes_ += value.text;
+  end();
+  return *this;
+}
+Params& Params::add(std::span<const int32_t> values) {
+  begin(kInt4Array);
+  array_header(values.size(), false, kInt4);
+  for (const int32_t value : values) put32(4), put32(static_cast<uint32_t>(value));
+  end();
+  return *this;
+}
+Params& Params::add(std::span<const int64_t> values) {
+  begin(kInt8Array);
+  array_header(values.size(), false, kInt8);
+  for (const int64_t value : values) put32(8), put64(static_cast<uint64_t>(value));
+  end();
+  return *this;
+}
+Params& Params::add(std::span<const double> values) {
+  begin(kFloat8Array);
+  array_header(values.size(), false, kFloat8);
+  for (const double value : values) put32(8), put64(std::bit_cast<uint64_t>(value));
+  end();
+  return *this;
+}
+Params& Params::add(std::span<const std::string> values) {
+  begin(kTextArray);
+  array_header(values.size(), false, kText);
+  for (const std::string& value : values) put32(static_cast<uint32_t>(value.size())), bytes_ += value;
+  end();
+  return *this;
+}
+Params& Params::add(const std::vector<std::optional<std::string>>& values) {
+  begin(kTextArray);
+  array_header(values.size(), true, kText);
+  for (const auto& value : values) {
+    if (value) {
+      put32(static_cast<uint32_t>(value->size())), bytes_ += *value;
+    } else {
+      put32(0xFFFFFFFFu);
+    }
+  }
+  end();
+  return *this;
+}
+Params& Params::add(const std::vector<std::optional<int64_t>>& values) {
+  begin(kInt8Array);
+  array_header(values.size(), true, kInt8);
+  for (const auto& value : values) {
+    if (value) {
+      put32(8), put64(static_cast<uint64_t>(*value));
+    } else {
+      put32(0xFFFFFFFFu);
+    }
+  }
+  end();
+  return *this;
+}
+
+std::string_view Rows::bytes(int row, int column) const {
+  if (row >= size() || column >= PQnfields(result_.get())) throw std::logic_error("row or column out of range");
+  if (is_null(row, column)) {
+    throw std::logic_error(std::string("column ") + PQfname(result_.get(), column) + " is NULL");
+  }
+  return {PQgetvalue(result_.get(), row, column), static_cast<size_t>(PQgetlength(result_.get(), row, column))};
+}
+
+int64_t Rows::affected() const {
+  const std::string_view text = PQcmdTuples(result_.get());
+  int64_t count = 0;
+  std::from_chars(text.data(), text.data() + text.size(), count);
+  return count;
+}
+
+std::string_view Rows::view(int row, int column) const {
+  const std::string_view value = bytes(row, column);
+  switch (const Oid type = PQftype(result_.get(), column)) {
+    case kText: case kVarchar: case kName: case kJson: return value;
+    case kJsonb: return value.substr(1);
+    default: wrong_column("text", type);
+  }
+}
+
+std::string Rows::text(int row, int column) const {
+  if (PQftype(result_.get(), column) != kUuid) return std::string(view(row, column));
+  static constexpr char kHex[] = "0123456789abcdef";
+  std::string out;
+  for (const unsigned char c : bytes(row, column)) {
+    if (out.size() == 8 || out.size() == 13 || out.size() == 18 || out.size() == 23) out += '-';
+    out += kHex[c >> 4];
+    out += kHex[c & 15];
+  }
+  return out;
+}
+
+std::optional<std::string> Rows::optional_text(int row, int column) const {
+  if (is_null(row, column)) return std::nullopt;
+  return text(row, column);
+}
+
+int64_t Rows::integer(int row, int column) const {
+  const std::string_view value = bytes(row, column);
+  switch (const Oid type = PQftype(result_.get(), column)) {
+    case kInt8: return static_cast<int64_t>(read64(value.data()));
+    case kInt4: return static_cast<int32_t>(read32(value.data()));
+    case kInt2: return static_cast<int16_t>((static_cast<unsigned char>(value[0]) << 8) | static_cast<unsigned char>(value[1]));
+    default: wrong_column("integer", type);
+  }
+}
+
+std::optional<int64_t> Rows::optional_integer(int row, int column) const {
+  if (is_null(row, column)) return std::nullopt;
+  return integer(row, column);
+}
+
+double Rows::number(int row, int column) const {
+  const std::string_view value = bytes(row, column);
+  switch (const Oid type = PQftype(result_.get(), column)) {
+    case kFloat8: return std::bit_cast<double>(read64(value.data()));
+    case kFloat4: return std::bit_cast<float>(read32(value.data()));
+    default: wrong_column("double precision", type);
+  }
+}
+
+std::optional<double> Rows::optional_number(int row, int column) const {
+  if (is_null(row, column)) return std::nullopt;
+  return number(row, column);
+}
+
+bool Rows::boolean(int row, int column) const {
+  const std::string_view value = bytes(row, column);
+  if (const Oid type = PQftype(result_.get(), column); type != kBool) wrong_column("boolean", type);
+  return value[0] != 0;
+}
+
+int64_t Rows::timestamp_ms(int row, int column) const {
+  const std::string_view value = bytes(row, column);
+  if (const Oid type = PQftype(result_.get(), column); type != kTimestamptz) wrong_column("timestamptz", type);
+  const int64_t micros = static_cast<int64_t>(read64(value.data()));
+  // Rounds down, before 2000 too.
+  const int64_t millis = micros >= 0 ? micros / 1000 : -((-micros + 999) / 1000);
+  return millis + kPostgresEpochMs;
+}
+
+std::optional<int64_t> Rows::optional_timestamp_ms(int row, int column) const {
+  if (is_null(row, column)) return std::nullopt;
+  return timestamp_ms(row, column);
+}
+
+std::vector<int64_t> Rows::integers(int row, int column) const {
+  std::vector<int64_t> values;
+  if (is_null(row, column)) return values;
+  const Oid type = PQftype(result_.get(), column);
+  if (type != kInt8Array && type != kInt4Array) wrong_column("integer[]", type);
+  for_each_element(bytes(row, column), [&](std::string_view element) {
+    values.push_back(type == kInt8Array ? static_cast<int64_t>(read64(element.data()))
+                                        : static_cast<int32_t>(read32(element.data())));
+  });
+  return values;
+}
+
+std::vector<double> Rows::numbers(int row, int column) const {
+  std::vector<double> values;
+  if (is_null(row, column)) return values;
+  if (const Oid type = PQftype(result_.get(), column); type != kFloat8Array) wrong_column("double precision[]", type);
+  for_each_element(bytes(row, column), [&](std::string_view element) {
+    values.push_back(std::bit_cast<double>(read64(element.data())));
+  });
+  return values;
+}
+
+std::vector<std::string> Rows::texts(int row, int column) const {
+  std::vector<std::string> values;
+  if (is_null(row, column)) return values;
+  const Oid type = PQftype(result_.get(), column);
+  if (type != kTextArray && type != kVarcharArray) wrong_column("text[]", type);
+  for_each_element(bytes(row, column), [&](std::string_view element) { values.emplace_back(element); });
+  return values;
+}
+
+DbError::DbError(std::string sqlstate, const std::string& message, std::string statement)
+    : Error(code_of(sqlstate), described(sqlstate, message, statement)),
+      sqlstate_(std::move(sqlstate)),
+      statement_(std::move(statement)) {}
+
+std::string quote_identifier(std::string_view name) {
+  if (name.empty() || name.find('\0') != std::string_view::npos) throw invalid("an SQL identifier is empty or holds NUL");
+  std::string out = "\"";
+  for (const char c : name) {
+    if (c == '"') out += '"';
+    out += c;
+  }
+  return out + '"';
+}
+
+}  // namespace cairn::db
