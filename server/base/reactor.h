@@ -71,6 +71,10 @@ inline SleepAwaiter sleep_for(std::chrono::nanoseconds delay) { return {delay}; 
 template <class T>
 class OneShot {
  public:
+  OneShot() = default;
+  OneShot(const OneShot&) = delete;
+  OneShot& operator=(const OneShot&) = delete;
+
   void set(T value) {
     value_.emplace(std::move(value));
     wake();
@@ -81,12 +85,17 @@ class OneShot {
   }
   bool is_set() const { return value_.has_value() || error_; }
 
-  bool await_ready() const noexcept { return is_set(); }
-  void await_suspend(std::coroutine_handle<> handle) noexcept { waiter_ = handle; }
-  T await_resume() {
-    if (error_) std::rethrow_exception(error_);
-    return std::move(*value_);
-  }
+  // A separate awaiter, because g++ 12 copies an awaited lvalue into the coroutine's frame.
+  struct Awaiter {
+    OneShot* slot;
+    bool await_ready() const noexcept { return slot->is_set(); }
+    void await_suspend(std::coroutine_handle<> handle) const noexcept { slot->waiter_ = handle; }
+    T await_resume() const {
+      if (slot->error_) std::rethrow_exception(slot->error_);
+      return std::move(*slot->value_);
+    }
+  };
+  Awaiter wait() { return Awaiter{this}; }
 
  private:
   void wake() {

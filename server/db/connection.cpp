@@ -23,6 +23,22 @@ struct Connection::Socket {
     }
     void await_resume() const noexcept {}
   };
+  // Waits for either; resumes when both handlers have run, so that none outlives the awaiter.
+  struct WaitEither {
+    boost::asio::posix::stream_descriptor& descriptor;
+    int pending = 2;
+    bool await_ready() const noexcept { return false; }
+    void await_suspend(std::coroutine_handle<> handle) {
+      const auto done = [this, handle](const boost::system::error_code&) {
+        if (--pending == 0) return handle.resume();
+        descriptor.cancel();
+      };
+      descriptor.async_wait(boost::asio::posix::stream_descriptor::wait_read, done);
+      descriptor.async_wait(boost::asio::posix::stream_descriptor::wait_write, done);
+    }
+    void await_resume() const noexcept {}
+  };
+  WaitEither ready() { return {descriptor}; }
   Wait readable() { return {descriptor, boost::asio::posix::stream_descriptor::wait_read}; }
   Wait writable() { return {descriptor, boost::asio::posix::stream_descriptor::wait_write}; }
 
@@ -124,7 +140,7 @@ task<> Connection::flush() {
     if (state == 0) co_return;
     if (state < 0) fail("");
     // While PostgreSQL sends results it may not read: take what it has, or both sides would wait for ever.
-    co_await socket_->writable();
+    co_await socket_->ready();
     if (!PQconsumeInput(connection_)) fail("");
   }
 }
@@ -183,7 +199,8 @@ task<std::vector<Rows>> Connection::run(std::vector<Query> queries) {
 }
 
 bool Connection::alive() {
-  if (broken_ || !PQconsumeInput(connection_) || PQstatus(connection_) == CONNECTION_BAD) broken_ = true;
+  // Twice: the first may read a farewell, the second then finds the end.
+  if (broken_ || !PQconsumeInput(connection_) || !PQconsumeInput(connection_) || PQstatus(connection_) == CONNECTION_BAD) broken_ = true;
   return !broken_;
 }
 

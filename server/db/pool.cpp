@@ -51,7 +51,7 @@ task<Lease> Pool::acquire() {
     expiring_ = true;
     Reactor::current().spawn("pool", expire_waiters());
   }
-  auto connection = co_await waiter->slot;
+  auto connection = co_await waiter->slot.wait();
   ++statistics_.in_use;
   co_return Lease(*this, std::move(connection));
 }
