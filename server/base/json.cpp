@@ -1,5 +1,6 @@
 #include "base/json.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 
@@ -33,11 +34,21 @@ size_t utf8_length(std::string_view text, size_t at) {
 void append_escaped(std::string& out, unsigned char c) {
   static constexpr char kHex[] = "0123456789abcdef";
   switch (c) {
-    case '"': out += "\\\""; break;
-    case '\\': out += "\\\\"; break;
-    case '\n': out += "\\n"; break;
-    case '\r': out += "\\r"; break;
-    case '\t': out += "\\t"; break;
+    case '"':
+      out += "\\\"";
+      break;
+    case '\\':
+      out += "\\\\";
+      break;
+    case '\n':
+      out += "\\n";
+      break;
+    case '\r':
+      out += "\\r";
+      break;
+    case '\t':
+      out += "\\t";
+      break;
     default:
       out += "\\u00";
       out += kHex[c >> 4];
@@ -143,6 +154,8 @@ void Writer::number(double value) {
   char text[32];
   const auto end = std::to_chars(text, text + sizeof text, value).ptr;
   out_.append(text, end);
+  // A whole number keeps its point, as Python writes it: without it, readers take a large one for an integer too big.
+  if (std::find_if(text, end, [](char c) { return c == '.' || c == 'e'; }) == end) out_ += ".0";
 }
 void Writer::boolean(bool value) { raw(value ? "true" : "false"); }
 void Writer::null() { raw("null"); }
@@ -162,7 +175,8 @@ Document::Document(std::string_view text) {
     throw Error(ErrorCode::kInternalError, simdjson::error_message(error));
   }
   if (const auto error = parser_.parse(text.data(), text.size()).get(root_)) {
-    throw Error(ErrorCode::kBadRequest, std::string("The request's body is not valid JSON: ") + simdjson::error_message(error));
+    throw Error(ErrorCode::kBadRequest,
+                std::string("The request's body is not valid JSON: ") + simdjson::error_message(error));
   }
 }
 

@@ -1,4 +1,5 @@
-// JSON in by simdjson (exact doubles), JSON out by a small writer on std::to_chars (shortest form that reads back equal).
+// JSON in by simdjson (exact doubles), JSON out by a small writer on std::to_chars (shortest form that reads back
+// equal).
 //
 // Values follow protobuf's JSON mapping, as MLflow's clients write it: an int64 may come as a number or a string of
 // digits; a double may be "NaN", "Infinity" or "-Infinity"; an absent field and null are the same.

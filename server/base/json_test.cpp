@@ -36,7 +36,8 @@ TEST(Json, StringsAreEscapedAndInvalidUtf8IsReplaced) {
 }
 
 TEST(Json, IntegersComeAsNumbersOrStrings) {
-  const Document document(R"({"a": 5, "b": "9223372036854775807", "c": 1e3, "d": 1.5, "e": "x", "f": null, "g": 1e30})");
+  const Document document(
+      R"({"a": 5, "b": "9223372036854775807", "c": 1e3, "d": 1.5, "e": "x", "f": null, "g": 1e30})");
   const Fields fields = root_fields(document);
   EXPECT_EQ(fields.integer("a"), 5);
   EXPECT_EQ(fields.integer("b"), INT64_MAX);

@@ -1,5 +1,6 @@
-// The process's log: spdlog behind one call to set it up. Lines go to standard error, as text or as one JSON object a line.
-// Never log a secret: passwords, tokens, Authorization headers, the password part of a database URL (see redact_url).
+// The process's log: spdlog behind one call to set it up. Lines go to standard error, as text or as one JSON object a
+// line. Never log a secret: passwords, tokens, Authorization headers, the password part of a database URL (see
+// redact_url).
 #pragma once
 
 #include <spdlog/spdlog.h>

@@ -1,5 +1,5 @@
-// The server's one thread of control: an event loop that runs every coroutine, and a small pool of threads for work that
-// would block it (files, password hashing).
+// The server's one thread of control: an event loop that runs every coroutine, and a small pool of threads for work
+// that would block it (files, password hashing).
 //
 // Threads: everything runs on the thread that called run(), but for the functions given to offload(). Only post() and
 // stop() may be called from other threads. There is one reactor a process at a time; Reactor::current() finds it.
@@ -67,7 +67,8 @@ struct SleepAwaiter {
 };
 inline SleepAwaiter sleep_for(std::chrono::nanoseconds delay) { return {delay}; }
 
-// A value that one coroutine sets and another awaits. Set at most once, awaited at most once; both on the reactor's thread.
+// A value that one coroutine sets and another awaits. Set at most once, awaited at most once; both on the reactor's
+// thread.
 template <class T>
 class OneShot {
  public:

@@ -32,7 +32,7 @@ TEST(Reactor, OffloadRunsElsewhereAndResumesHere) {
     const auto here = std::this_thread::get_id();
     auto work = [here] { return std::this_thread::get_id() != here; };
     const bool elsewhere = co_await offload(work);
-    co_return elsewhere && std::this_thread::get_id() == here;
+    co_return elsewhere&& std::this_thread::get_id() == here;
   };
   EXPECT_TRUE(reactor.block_on(body()));
   auto fails = []() -> task<> {

@@ -2,7 +2,8 @@
 //
 // It exists so that a handler's file does not include Asio: such a file compiles in a second instead of fourteen.
 // Ownership: the task object owns the coroutine frame; awaiting a task keeps it alive until it has finished.
-// Do not create a capturing lambda or an aggregate inside a co_await expression: g++ 12 destroys such temporaries twice.
+// Do not create a capturing lambda or an aggregate inside a co_await expression: g++ 12 destroys such temporaries
+// twice.
 #pragma once
 
 #include <coroutine>

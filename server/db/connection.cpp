@@ -200,7 +200,9 @@ task<std::vector<Rows>> Connection::run(std::vector<Query> queries) {
 
 bool Connection::alive() {
   // Twice: the first may read a farewell, the second then finds the end.
-  if (broken_ || !PQconsumeInput(connection_) || !PQconsumeInput(connection_) || PQstatus(connection_) == CONNECTION_BAD) broken_ = true;
+  if (broken_ || !PQconsumeInput(connection_) || !PQconsumeInput(connection_) ||
+      PQstatus(connection_) == CONNECTION_BAD)
+    broken_ = true;
   return !broken_;
 }
 

@@ -1,7 +1,7 @@
 // One connection to PostgreSQL, in libpq's pipeline mode, driven by the reactor.
 //
-// Not thread-safe; one coroutine uses it at a time (the pool sees to that). After an error of class 08, or any failure to
-// read or write, it is broken: the pool replaces it.
+// Not thread-safe; one coroutine uses it at a time (the pool sees to that). After an error of class 08, or any failure
+// to read or write, it is broken: the pool replaces it.
 #pragma once
 
 #include <memory>

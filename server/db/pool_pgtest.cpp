@@ -26,10 +26,11 @@ class PoolTest : public testing::Test {
   Reactor reactor_;
 };
 
-constexpr Statement kEcho{"echo",
-                          "SELECT $1::text, $2::bigint, $3::float8, $4::boolean, $5::jsonb, $6::bigint[], $7::float8[], "
-                          "$8::text[], $9::text, '2026-01-02 03:04:05.678+00'::timestamptz, "
-                          "'00112233-4455-6677-8899-aabbccddeeff'::uuid"};
+constexpr Statement kEcho{
+    "echo",
+    "SELECT $1::text, $2::bigint, $3::float8, $4::boolean, $5::jsonb, $6::bigint[], $7::float8[], "
+    "$8::text[], $9::text, '2026-01-02 03:04:05.678+00'::timestamptz, "
+    "'00112233-4455-6677-8899-aabbccddeeff'::uuid"};
 
 TEST_F(PoolTest, EveryTypeComesBackAsItWasSent) {
   Pool pool(options(1, 0));

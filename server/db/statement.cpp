@@ -201,9 +201,15 @@ int64_t Rows::affected() const {
 std::string_view Rows::view(int row, int column) const {
   const std::string_view value = bytes(row, column);
   switch (const Oid type = PQftype(result_.get(), column)) {
-    case kText: case kVarchar: case kName: case kJson: return value;
-    case kJsonb: return value.substr(1);
-    default: wrong_column("text", type);
+    case kText:
+    case kVarchar:
+    case kName:
+    case kJson:
+      return value;
+    case kJsonb:
+      return value.substr(1);
+    default:
+      wrong_column("text", type);
   }
 }
 
@@ -227,10 +233,14 @@ std::optional<std::string> Rows::optional_text(int row, int column) const {
 int64_t Rows::integer(int row, int column) const {
   const std::string_view value = bytes(row, column);
   switch (const Oid type = PQftype(result_.get(), column)) {
-    case kInt8: return static_cast<int64_t>(read64(value.data()));
-    case kInt4: return static_cast<int32_t>(read32(value.data()));
-    case kInt2: return static_cast<int16_t>((static_cast<unsigned char>(value[0]) << 8) | static_cast<unsigned char>(value[1]));
-    default: wrong_column("integer", type);
+    case kInt8:
+      return static_cast<int64_t>(read64(value.data()));
+    case kInt4:
+      return static_cast<int32_t>(read32(value.data()));
+    case kInt2:
+      return static_cast<int16_t>((static_cast<unsigned char>(value[0]) << 8) | static_cast<unsigned char>(value[1]));
+    default:
+      wrong_column("integer", type);
   }
 }
 
@@ -242,9 +252,12 @@ std::optional<int64_t> Rows::optional_integer(int row, int column) const {
 double Rows::number(int row, int column) const {
   const std::string_view value = bytes(row, column);
   switch (const Oid type = PQftype(result_.get(), column)) {
-    case kFloat8: return std::bit_cast<double>(read64(value.data()));
-    case kFloat4: return std::bit_cast<float>(read32(value.data()));
-    default: wrong_column("double precision", type);
+    case kFloat8:
+      return std::bit_cast<double>(read64(value.data()));
+    case kFloat4:
+      return std::bit_cast<float>(read32(value.data()));
+    default:
+      wrong_column("double precision", type);
   }
 }
 
@@ -289,9 +302,8 @@ std::vector<double> Rows::numbers(int row, int column) const {
   std::vector<double> values;
   if (is_null(row, column)) return values;
   if (const Oid type = PQftype(result_.get(), column); type != kFloat8Array) wrong_column("double precision[]", type);
-  for_each_element(bytes(row, column), [&](std::string_view element) {
-    values.push_back(std::bit_cast<double>(read64(element.data())));
-  });
+  for_each_element(bytes(row, column),
+                   [&](std::string_view element) { values.push_back(std::bit_cast<double>(read64(element.data()))); });
   return values;
 }
 
@@ -310,7 +322,8 @@ DbError::DbError(std::string sqlstate, const std::string& message, std::string s
       statement_(std::move(statement)) {}
 
 std::string quote_identifier(std::string_view name) {
-  if (name.empty() || name.find('\0') != std::string_view::npos) throw invalid("an SQL identifier is empty or holds NUL");
+  if (name.empty() || name.find('\0') != std::string_view::npos)
+    throw invalid("an SQL identifier is empty or holds NUL");
   std::string out = "\"";
   for (const char c : name) {
     if (c == '"') out += '"';

@@ -15,8 +15,8 @@
 
 namespace cairn::db {
 
-// SQL with a name: prepared once a connection. Statements are constants; an empty name means text built at run time, which
-// is parsed and planned anew each time.
+// SQL with a name: prepared once a connection. Statements are constants; an empty name means text built at run time,
+// which is parsed and planned anew each time.
 struct Statement {
   std::string_view name;
   std::string_view sql;

@@ -4,11 +4,11 @@
 
 #include <libpq-fe.h>
 
+#include <unistd.h>
 #include <atomic>
 #include <cstdlib>
 #include <stdexcept>
 #include <string>
-#include <unistd.h>
 
 namespace cairn::db {
 
@@ -35,7 +35,8 @@ class TestDatabase {
  private:
   static std::string server_url() {
     const char* url = std::getenv("CAIRN_TEST_DATABASE_URL");
-    if (url == nullptr) throw std::runtime_error("CAIRN_TEST_DATABASE_URL is not set: run this by tools/with_cluster or ./dev test");
+    if (url == nullptr)
+      throw std::runtime_error("CAIRN_TEST_DATABASE_URL is not set: run this by tools/with_cluster or ./dev test");
     return url;
   }
   static void execute(const std::string& url, const std::string& sql) {

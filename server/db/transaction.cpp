@@ -12,9 +12,12 @@ constexpr Statement kCommit{"commit", "COMMIT"};
 
 Statement begin_statement(Isolation isolation) {
   switch (isolation) {
-    case Isolation::kRepeatableRead: return kBeginRepeatableRead;
-    case Isolation::kRepeatableReadOnly: return kBeginReadOnly;
-    case Isolation::kReadCommitted: break;
+    case Isolation::kRepeatableRead:
+      return kBeginRepeatableRead;
+    case Isolation::kRepeatableReadOnly:
+      return kBeginReadOnly;
+    case Isolation::kReadCommitted:
+      break;
   }
   return kBegin;
 }
