@@ -131,12 +131,15 @@ std::string make_connection_string(const std::string& host, int port, const std:
 Cluster::Cluster(ClusterOptions options) : options_(std::move(options)), user_(postgres_os_user()) {
   options_.data_dir = absolute_data_dir(options_.data_dir);
   std::error_code error;
-  const bool made = fs::create_directories(options_.data_dir, error);
+  fs::create_directories(options_.data_dir, error);
   if (error) {
     throw Error(ErrorCode::kInvalidState, "cannot make the data directory " + options_.data_dir + ": " + error.message());
   }
-  // Another user's PostgreSQL must be able to pass through; everybody else sees names at most.
-  if (made) chmod(options_.data_dir.c_str(), geteuid() == 0 ? 0711 : 0700);
+  // PostgreSQL as another user must be able to pass through, without seeing the names of what is there.
+  struct stat status;
+  if (user_.uid != geteuid() && stat(options_.data_dir.c_str(), &status) == 0 && !(status.st_mode & S_IXOTH)) {
+    if (chmod(options_.data_dir.c_str(), (status.st_mode & 07777) | S_IXOTH) != 0) throw system_error("open", options_.data_dir);
+  }
   lock();
 }
 

@@ -72,6 +72,9 @@ bool is_rotational(const std::string& directory) {
   std::error_code error;
   const fs::path real = fs::canonical(device, error);
   if (error) return false;
+  // Virtual disks say "rotational" by default, whatever is behind them: what is not known counts as an SSD.
+  const std::string path = real;
+  if (path.find("/virtio") != std::string::npos || path.find("/vbd-") != std::string::npos) return false;
   // A partition's queue is its disk's.
   const fs::path own = real / "queue/rotational";
   return first_line(fs::exists(own, error) ? own : real.parent_path() / "queue/rotational") == "1";

@@ -11,7 +11,7 @@ struct Machine {
   uint64_t memory_bytes = 0;
   // Cores this process may run on; a control group's CPU quota counts too. At least 1.
   int cores = 1;
-  // True for a spinning disk. A device that cannot be told (overlay, network) counts as not rotational.
+  // True for a spinning disk. A device that cannot be told (virtual, overlay, network) counts as not rotational.
   bool rotational = false;
   uint64_t disk_free_bytes = 0;
   // The kernel's clock source is read without a system call, so timing every block read costs next to nothing.
