@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <toml++/toml.h>
 #include <algorithm>
 #include <charconv>
 #include <fstream>
@@ -9,7 +10,6 @@
 #include <set>
 #include <sstream>
 #include <string_view>
-#include <toml++/toml.h>
 #include <vector>
 
 #include "base/error.h"
@@ -32,15 +32,17 @@ constexpr ConfigKey kKeys[] = {
     {"max_overflow", &ServerConfig::max_overflow, "More database connections under load", 0, 1000},
     {"pool_timeout_s", &ServerConfig::pool_timeout_s, "Seconds that a request waits for a connection", 0.001, 3600},
     {"artifact_root", &ServerConfig::artifact_root, "Directory of the artifacts; default: artifacts in data_dir"},
-    {"postgres_port", &ServerConfig::postgres_port, "Loopback TCP port of the embedded PostgreSQL; 0: unix socket only", 0, 65535},
+    {"postgres_port", &ServerConfig::postgres_port, "Loopback TCP port of the embedded PostgreSQL; 0: unix socket only",
+     0, 65535},
     {"postgres_bin", &ServerConfig::postgres_bin, "Directory of PostgreSQL's programs; default: the newest installed"},
     {"log_format", &ServerConfig::log_format, "text or json"},
     {"log_level", &ServerConfig::log_level, "trace, debug, info, warn or error"},
 };
 
 // Variables of the developers' tools share the prefix.
-const std::set<std::string_view> kForeignVariables = {"CAIRN_CONFIG",     "CAIRN_PRESET",       "CAIRN_BIN",   "CAIRN_BIN_DIR",
-                                                      "CAIRN_SOURCE_DIR", "CAIRN_FUZZ_SECONDS", "CAIRN_KILLS", "CAIRN_JOBS"};
+const std::set<std::string_view> kForeignVariables = {"CAIRN_CONFIG",  "CAIRN_PRESET",     "CAIRN_BIN",
+                                                      "CAIRN_BIN_DIR", "CAIRN_SOURCE_DIR", "CAIRN_FUZZ_SECONDS",
+                                                      "CAIRN_KILLS",   "CAIRN_JOBS"};
 bool is_foreign_variable(std::string_view name) {
   return kForeignVariables.contains(name) || name.starts_with("CAIRN_TEST_") || name.starts_with("CAIRN_BENCH_");
 }
@@ -88,8 +90,8 @@ Number parse_number(const ConfigKey& key, const std::string& text, const std::st
   if (!whole || !(number >= Number(key.lowest) && number <= Number(key.highest))) {
     std::ostringstream range;
     range << key.lowest << " to " << key.highest;
-    throw invalid("setting " + std::string(key.name) + " in " + where + " is '" + text + "': it must be a number from " +
-                  range.str());
+    throw invalid("setting " + std::string(key.name) + " in " + where + " is '" + text +
+                  "': it must be a number from " + range.str());
   }
   return number;
 }
@@ -123,7 +125,8 @@ void assign_file(ServerConfig& config, const std::string& file) {
   } catch (const toml::parse_error& error) {
     std::ostringstream where;
     where << error.source().begin;
-    throw invalid("cannot read the configuration file " + file + ": " + std::string(error.description()) + " (" + where.str() + ")");
+    throw invalid("cannot read the configuration file " + file + ": " + std::string(error.description()) + " (" +
+                  where.str() + ")");
   }
   for (const auto& [name, node] : table) {
     const ConfigKey& key = known_key(std::string(name.str()), file);
@@ -132,7 +135,8 @@ void assign_file(ServerConfig& config, const std::string& file) {
       text << string->get();
     } else if (node.is_number() || node.is_boolean()) {
       node.visit([&](const auto& value) {
-        if constexpr (toml::is_number<decltype(value)> || toml::is_boolean<decltype(value)>) text << std::boolalpha << value.get();
+        if constexpr (toml::is_number<decltype(value)> || toml::is_boolean<decltype(value)>)
+          text << std::boolalpha << value.get();
       });
     } else {
       throw invalid("setting " + std::string(key.name) + " in " + file + " must be a string, a number, true or false");
@@ -143,7 +147,9 @@ void assign_file(ServerConfig& config, const std::string& file) {
 
 void assign_environment(ServerConfig& config, const std::map<std::string, std::string>& variables,
                         const std::map<std::string, std::string>& from_file, const std::string& env_file) {
-  auto where = [&](const std::string& name) { return from_file.contains(name) ? env_file : std::string("the environment"); };
+  auto where = [&](const std::string& name) {
+    return from_file.contains(name) ? env_file : std::string("the environment");
+  };
   // What other programs use too stands below what is meant for this one.
   if (const auto url = variables.find("DATABASE_URL"); url != variables.end()) config.database_url = url->second;
   for (const auto& [name, value] : variables) {
@@ -186,7 +192,8 @@ std::map<std::string, std::string> parse_env_file(const std::string& text, const
     std::string_view rest = line;
     auto skip_blanks = [&] { rest.remove_prefix(std::min(rest.find_first_not_of(" \t\r"), rest.size())); };
     auto fail = [&](const char* what) {
-      return invalid(file_name + ", line " + std::to_string(number) + ": " + what + "; a line is KEY=VALUE or a # comment");
+      return invalid(file_name + ", line " + std::to_string(number) + ": " + what +
+                     "; a line is KEY=VALUE or a # comment");
     };
     skip_blanks();
     if (rest.empty() || rest[0] == '#') continue;

@@ -1,7 +1,9 @@
-// The server's settings. Each comes from the first of these that names it: the command line, the environment (CAIRN_<KEY>; also
-// DATABASE_URL), the file .env, the configuration file (TOML), the default. An unknown key is an error that names the nearest one.
+// The server's settings. Each comes from the first of these that names it: the command line, the environment
+// (CAIRN_<KEY>; also DATABASE_URL), the file .env, the configuration file (TOML), the default. An unknown key is an
+// error that names the nearest one.
 //
-// One table (config.cpp) holds every key; the command line's options, the environment's names and the file's keys are made from it.
+// One table (config.cpp) holds every key; the command line's options, the environment's names and the file's keys are
+// made from it.
 #pragma once
 
 #include <cstdint>
@@ -48,7 +50,8 @@ struct ServerConfig {
 };
 
 struct ConfigKey {
-  using Member = std::variant<std::string ServerConfig::*, int ServerConfig::*, double ServerConfig::*, bool ServerConfig::*>;
+  using Member =
+      std::variant<std::string ServerConfig::*, int ServerConfig::*, double ServerConfig::*, bool ServerConfig::*>;
   const char* name;  // as in the file; --name-with-dashes; CAIRN_NAME
   Member member;
   const char* help;
@@ -75,7 +78,8 @@ std::map<std::string, std::string> process_environment();
 // The settings as `key = value` lines, passwords replaced by ***.
 std::string describe_config(const ServerConfig& config);
 
-// KEY=VALUE lines: `export`, comments, single and double quotes ("\n" and the like only in double ones); no substitution.
+// KEY=VALUE lines: `export`, comments, single and double quotes ("\n" and the like only in double ones); no
+// substitution.
 std::map<std::string, std::string> parse_env_file(const std::string& text, const std::string& file_name);
 
 }  // namespace cairn

@@ -50,8 +50,8 @@ std::vector<std::string> read_lines(const fs::path& path) {
   return lines;
 }
 
-// A directory of this owner that nobody else may enter. One that is there already must be just that: in a directory that
-// others may write to, it could be a trap.
+// A directory of this owner that nobody else may enter. One that is there already must be just that: in a directory
+// that others may write to, it could be a trap.
 void make_private_directory(const std::string& path, const OsUser& owner) {
   if (mkdir(path.c_str(), 0700) == 0) {
     if (chown(path.c_str(), owner.uid, owner.gid) != 0) throw system_error("give to user " + owner.name, path);
@@ -61,9 +61,10 @@ void make_private_directory(const std::string& path, const OsUser& owner) {
   struct stat status;
   if (lstat(path.c_str(), &status) != 0) throw system_error("look at", path);
   if (!S_ISDIR(status.st_mode) || status.st_uid != owner.uid || (status.st_mode & 077) != 0) {
-    throw Error(ErrorCode::kInvalidState, path + " must be a directory of user " + owner.name +
-                                              " that nobody else may enter (mode 0700): remove it, or use the user and the "
-                                              "permissions that it was made with");
+    throw Error(ErrorCode::kInvalidState,
+                path + " must be a directory of user " + owner.name +
+                    " that nobody else may enter (mode 0700): remove it, or use the user and the "
+                    "permissions that it was made with");
   }
 }
 
@@ -73,8 +74,8 @@ void replace_file(const std::string& path, const std::string& text, const OsUser
   unlink(temporary.c_str());
   const int fd = open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
   if (fd < 0) throw system_error("write", temporary);
-  const bool done = fchown(fd, owner.uid, owner.gid) == 0 && write(fd, text.data(), text.size()) == ssize_t(text.size()) &&
-                    fsync(fd) == 0;
+  const bool done = fchown(fd, owner.uid, owner.gid) == 0 &&
+                    write(fd, text.data(), text.size()) == ssize_t(text.size()) && fsync(fd) == 0;
   close(fd);
   if (!done || rename(temporary.c_str(), path.c_str()) != 0) throw system_error("write", path);
 }
@@ -110,8 +111,8 @@ bool wait_until_gone(const std::string& directory, std::chrono::milliseconds pat
   return true;
 }
 
-// Belongs to the open file, not to the process as a classic POSIX lock does; and unlike with flock() one may ask who holds it
-// without taking it.
+// Belongs to the open file, not to the process as a classic POSIX lock does; and unlike with flock() one may ask who
+// holds it without taking it.
 struct flock whole_file_lock() {
   struct flock lock {};
   lock.l_type = F_WRLCK;
@@ -119,11 +120,14 @@ struct flock whole_file_lock() {
   return lock;
 }
 
-// The lines of postmaster.pid: process, directory, start time, port, socket directory, listen address, shared memory, status.
+// The lines of postmaster.pid: process, directory, start time, port, socket directory, listen address, shared memory,
+// status.
 enum PidFileLine { kPidLine = 0, kPortLine = 3, kSocketLine = 4, kStatusLine = 7 };
 
-std::string make_connection_string(const std::string& host, int port, const std::string& user, const std::string& database) {
-  return "host='" + host + "' port=" + std::to_string(port) + " user=" + user + " dbname=" + database + " connect_timeout=10";
+std::string make_connection_string(const std::string& host, int port, const std::string& user,
+                                   const std::string& database) {
+  return "host='" + host + "' port=" + std::to_string(port) + " user=" + user + " dbname=" + database +
+         " connect_timeout=10";
 }
 
 }  // namespace
@@ -133,12 +137,14 @@ Cluster::Cluster(ClusterOptions options) : options_(std::move(options)), user_(p
   std::error_code error;
   fs::create_directories(options_.data_dir, error);
   if (error) {
-    throw Error(ErrorCode::kInvalidState, "cannot make the data directory " + options_.data_dir + ": " + error.message());
+    throw Error(ErrorCode::kInvalidState,
+                "cannot make the data directory " + options_.data_dir + ": " + error.message());
   }
   // PostgreSQL as another user must be able to pass through, without seeing the names of what is there.
   struct stat status;
   if (user_.uid != geteuid() && stat(options_.data_dir.c_str(), &status) == 0 && !(status.st_mode & S_IXOTH)) {
-    if (chmod(options_.data_dir.c_str(), (status.st_mode & 07777) | S_IXOTH) != 0) throw system_error("open", options_.data_dir);
+    if (chmod(options_.data_dir.c_str(), (status.st_mode & 07777) | S_IXOTH) != 0)
+      throw system_error("open", options_.data_dir);
   }
   lock();
 }
@@ -186,7 +192,8 @@ void Cluster::find_binaries() {
     return;
   }
   if (existing != 0) {
-    throw Error(ErrorCode::kInvalidState, "the data in " + options_.data_dir + " is PostgreSQL " + std::to_string(existing) +
+    throw Error(ErrorCode::kInvalidState, "the data in " + options_.data_dir + " is PostgreSQL " +
+                                              std::to_string(existing) +
                                               "'s and that version is not installed: install the package postgresql-" +
                                               std::to_string(existing) + ", or upgrade the data with pg_upgrade");
   }
@@ -200,9 +207,9 @@ void Cluster::create() {
   fs::remove_all(draft);
   log::info("making a PostgreSQL {} cluster in {}", major_, target);
   const Finished made = run({{binary_dir_ + "/initdb", "--pgdata=" + draft, "--username=postgres", "--encoding=UTF8",
-                              "--lc-collate=C", "--lc-ctype=C.UTF-8", "--lc-messages=C", "--lc-monetary=C", "--lc-numeric=C",
-                              "--lc-time=C", "--text-search-config=english", "--data-checksums", "--auth-local=peer",
-                              "--auth-host=scram-sha-256", "--no-sync", "--no-instructions"},
+                              "--lc-collate=C", "--lc-ctype=C.UTF-8", "--lc-messages=C", "--lc-monetary=C",
+                              "--lc-numeric=C", "--lc-time=C", "--text-search-config=english", "--data-checksums",
+                              "--auth-local=peer", "--auth-host=scram-sha-256", "--no-sync", "--no-instructions"},
                              user_,
                              options_.data_dir + "/postgres",
                              SIGTERM});
@@ -210,12 +217,14 @@ void Cluster::create() {
     throw Error(ErrorCode::kInvalidState, "initdb could not make " + target + ":\n" + made.output);
   }
   replace_file(draft + "/postgresql.conf",
-               read_file(draft + "/postgresql.conf") + "\n# Cairn derives its settings from the machine at every start.\n" +
-                   kIncludeLine + "\n\n# Settings of your own: from here on, they win.\n",
+               read_file(draft + "/postgresql.conf") +
+                   "\n# Cairn derives its settings from the machine at every start.\n" + kIncludeLine +
+                   "\n\n# Settings of your own: from here on, they win.\n",
                user_);
   // One flush of the file system instead of one a file, of a thousand: on a busy disk those take seconds.
   const int parent = open((options_.data_dir + "/postgres").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  const bool durable = parent >= 0 && syncfs(parent) == 0 && rename(draft.c_str(), target.c_str()) == 0 && fsync(parent) == 0;
+  const bool durable =
+      parent >= 0 && syncfs(parent) == 0 && rename(draft.c_str(), target.c_str()) == 0 && fsync(parent) == 0;
   const int error = errno;
   if (parent >= 0) close(parent);
   errno = error;
@@ -235,9 +244,10 @@ void Cluster::write_settings() {
   replace_file(postgres_dir() + "/pg_ident.conf", render_user_map(current_os_user().name, user_.name), user_);
 }
 
-// What a killed server left running is stopped, not adopted: PostgreSQL must be this process's child to die with it, and to
-// run with the settings of this start. The lock on the data directory proves that its server is gone. postmaster.pid stays:
-// PostgreSQL's own check of the shared memory named there is the last guard against two servers on one cluster.
+// What a killed server left running is stopped, not adopted: PostgreSQL must be this process's child to die with it,
+// and to run with the settings of this start. The lock on the data directory proves that its server is gone.
+// postmaster.pid stays: PostgreSQL's own check of the shared memory named there is the last guard against two servers
+// on one cluster.
 void Cluster::stop_leftovers() const {
   const std::string directory = postgres_dir(), pid_file = directory + "/postmaster.pid";
   if (!fs::exists(pid_file)) return;
@@ -248,18 +258,20 @@ void Cluster::stop_leftovers() const {
   if (!left.empty()) {
     const std::vector<std::string> lines = read_lines(pid_file);
     const pid_t postmaster = lines.empty() ? 0 : atoi(lines[kPidLine].c_str());
-    log::warn("PostgreSQL of an earlier server (process {}, {} in all) still runs in {}: stopping it", postmaster, left.size(),
-              directory);
+    log::warn("PostgreSQL of an earlier server (process {}, {} in all) still runs in {}: stopping it", postmaster,
+              left.size(), directory);
     // Without a postmaster the others notice and leave by themselves.
     if (std::find(left.begin(), left.end(), postmaster) != left.end()) kill(postmaster, SIGINT);
     if (!wait_until_gone(directory, kLeftoverFastShutdown)) signal_all(SIGQUIT);
     if (!wait_until_gone(directory, kLeftoverImmediateShutdown)) signal_all(SIGKILL);
     if (!wait_until_gone(directory, kLeftoverImmediateShutdown)) {
-      throw Error(ErrorCode::kTemporarilyUnavailable, "processes of an earlier PostgreSQL still run in " + directory +
-                                                          " and do not end: look for processes in state D (a hanging disk)");
+      throw Error(ErrorCode::kTemporarilyUnavailable,
+                  "processes of an earlier PostgreSQL still run in " + directory +
+                      " and do not end: look for processes in state D (a hanging disk)");
     }
   }
-  // Nothing of it runs, so a process of that number is someone else's by now. PostgreSQL would take it for a live server.
+  // Nothing of it runs, so a process of that number is someone else's by now. PostgreSQL would take it for a live
+  // server.
   const std::vector<std::string> lines = read_lines(pid_file);
   if (!lines.empty() && kill(atoi(lines[kPidLine].c_str()), 0) == 0) unlink(pid_file.c_str());
 }
@@ -293,7 +305,8 @@ void Cluster::start() {
   if (start_log_fd_ < 0 || fchown(start_log_fd_, user_.uid, user_.gid) != 0) throw system_error("write", start_log);
 
   SupervisorOptions supervision;
-  supervision.command = {{binary_dir_ + "/postgres", "-D", postgres_dir()}, user_, postgres_dir(), SIGINT, start_log_fd_};
+  supervision.command = {
+      {binary_dir_ + "/postgres", "-D", postgres_dir()}, user_, postgres_dir(), SIGINT, start_log_fd_};
   supervision.before_start = [this] { stop_leftovers(); };
   supervision.is_ready = [this](pid_t pid) { return takes_connections(pid); };
   supervision.explain_failure = [this] { return log_tail(); };

@@ -1,12 +1,14 @@
-// The embedded PostgreSQL: a private cluster in the server's data directory, made from the installed PostgreSQL's binaries.
+// The embedded PostgreSQL: a private cluster in the server's data directory, made from the installed PostgreSQL's
+// binaries.
 //
 //   <data>/cairn.lock            locked while a server runs on this directory; holds its process id
 //   <data>/postgres/<major>/     the cluster's files; a pg_upgrade makes <data>/postgres/<next> beside it
 //   <data>/run/                  the socket, unless its path were too long for one (then a directory of /run or /tmp)
 //   <data>/log/                  PostgreSQL's log
 //
-// PostgreSQL runs as user `postgres` when this process is root, else as this process's own user. The server connects as role
-// `cairn`, which owns the database `cairn` and is no superuser. If this process dies in any way, PostgreSQL shuts down too.
+// PostgreSQL runs as user `postgres` when this process is root, else as this process's own user. The server connects as
+// role `cairn`, which owns the database `cairn` and is no superuser. If this process dies in any way, PostgreSQL shuts
+// down too.
 //
 // Threads: the functions may be called from one thread at a time; ready() and postgres_pid() from any.
 #pragma once
@@ -39,8 +41,8 @@ class Cluster {
   // Stops PostgreSQL.
   ~Cluster();
 
-  // Makes the cluster if there is none, starts PostgreSQL and waits until it takes connections, then makes the role, the
-  // database and the extensions that are missing. From then on PostgreSQL is restarted whenever it dies.
+  // Makes the cluster if there is none, starts PostgreSQL and waits until it takes connections, then makes the role,
+  // the database and the extensions that are missing. From then on PostgreSQL is restarted whenever it dies.
   void start();
   void stop();
 

@@ -26,7 +26,8 @@ Connection connect(const std::string& connection_string) {
     throw Error(ErrorCode::kTemporarilyUnavailable,
                 std::string("cannot connect to the embedded PostgreSQL: ") + PQerrorMessage(connection.get()));
   }
-  PQsetNoticeProcessor(connection.get(), [](void*, const char*) {}, nullptr);
+  PQsetNoticeProcessor(
+      connection.get(), [](void*, const char*) {}, nullptr);
   return connection;
 }
 

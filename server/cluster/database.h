@@ -1,4 +1,5 @@
-// What the server needs inside a fresh embedded PostgreSQL: roles, the database and the extensions. Every step may be run again.
+// What the server needs inside a fresh embedded PostgreSQL: roles, the database and the extensions. Every step may be
+// run again.
 #pragma once
 
 #include <span>
@@ -14,8 +15,8 @@ struct Extension {
 };
 std::span<const Extension> wanted_extensions();
 
-// Makes what is missing. Both strings are a superuser's: to the database `postgres` and to the database `cairn`. A missing
-// extension is a warning in the log: only what uses it fails.
+// Makes what is missing. Both strings are a superuser's: to the database `postgres` and to the database `cairn`. A
+// missing extension is a warning in the log: only what uses it fails.
 void prepare_database(const std::string& maintenance_connection, const std::string& cairn_connection);
 
 void set_auto_explain(const std::string& superuser_connection, bool on);

@@ -25,8 +25,9 @@ namespace fs = std::filesystem;
 
 OsUser lookup(const passwd* entry, const std::string& who) {
   if (entry == nullptr) {
-    throw Error(ErrorCode::kInvalidState, "PostgreSQL needs a user account for " + who +
-                                              ", and this system has none: create it, or install the package postgresql");
+    throw Error(ErrorCode::kInvalidState,
+                "PostgreSQL needs a user account for " + who +
+                    ", and this system has none: create it, or install the package postgresql");
   }
   OsUser user{entry->pw_uid, entry->pw_gid, entry->pw_name, {}};
   int count = 64;
@@ -85,18 +86,15 @@ std::string explain(const Command& command, const Failure& failure) {
     return "user " + command.user.name + " cannot enter " + command.working_directory + ": " + reason +
            "; open the directories above it to that user (chmod o+x), or choose another data directory";
   }
-  return "cannot start " + command.arguments[0] + " as user " + command.user.name + " (" + failure.step + "): " + reason;
+  return "cannot start " + command.arguments[0] + " as user " + command.user.name + " (" + failure.step +
+         "): " + reason;
 }
 
 }  // namespace
 
-OsUser current_os_user() {
-  return lookup(getpwuid(geteuid()), "user id " + std::to_string(geteuid()));
-}
+OsUser current_os_user() { return lookup(getpwuid(geteuid()), "user id " + std::to_string(geteuid())); }
 
-OsUser postgres_os_user() {
-  return geteuid() == 0 ? lookup(getpwnam("postgres"), "postgres") : current_os_user();
-}
+OsUser postgres_os_user() { return geteuid() == 0 ? lookup(getpwnam("postgres"), "postgres") : current_os_user(); }
 
 pid_t spawn(const Command& command) {
   std::vector<char*> arguments;
@@ -135,8 +133,10 @@ Finished run(Command command) {
   Finished finished;
   std::array<char, 4096> buffer;
   for (ssize_t got; (got = read(pipe_fds[0], buffer.data(), buffer.size())) != 0;) {
-    if (got > 0) finished.output.append(buffer.data(), size_t(got));
-    else if (errno != EINTR) break;
+    if (got > 0)
+      finished.output.append(buffer.data(), size_t(got));
+    else if (errno != EINTR)
+      break;
   }
   close(pipe_fds[0]);
   int status = 0;

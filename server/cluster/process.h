@@ -1,6 +1,7 @@
 // Child processes that run as another user and die with this one.
 //
-// The death signal is tied to the *thread* that starts the child, so a long-lived child needs a thread that outlives it.
+// The death signal is tied to the *thread* that starts the child, so a long-lived child needs a thread that outlives
+// it.
 #pragma once
 
 #include <sys/types.h>
@@ -17,7 +18,8 @@ struct OsUser {
   std::vector<gid_t> groups;
 };
 
-// Who runs PostgreSQL: the user `postgres` when this process is root (PostgreSQL refuses root), else this process's own user.
+// Who runs PostgreSQL: the user `postgres` when this process is root (PostgreSQL refuses root), else this process's own
+// user.
 OsUser postgres_os_user();
 OsUser current_os_user();
 
@@ -32,7 +34,8 @@ struct Command {
   int output_fd = -1;
 };
 
-// Starts it in a session of its own (a Ctrl-C on the terminal is not for it). Throws Error when that fails, naming the step.
+// Starts it in a session of its own (a Ctrl-C on the terminal is not for it). Throws Error when that fails, naming the
+// step.
 pid_t spawn(const Command& command);
 
 struct Finished {

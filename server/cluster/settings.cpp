@@ -23,7 +23,8 @@ class Writer {
  private:
   std::string text_ =
       "# Made by Cairn at every start from what it finds on the machine; what is changed here is lost.\n"
-      "# Your own settings go below the include line of postgresql.conf, or into ALTER SYSTEM: both win over this file.\n";
+      "# Your own settings go below the include line of postgresql.conf, or into ALTER SYSTEM: both win over this "
+      "file.\n";
 };
 
 void write_connections(Writer& out, const SettingsInput& input) {
@@ -46,11 +47,15 @@ void write_connections(Writer& out, const SettingsInput& input) {
 void write_memory(Writer& out, const SettingsInput& input) {
   const uint64_t memory = input.machine.memory_bytes;
   out.section("Memory: " + mebibytes(memory) + " may be used");
-  out.why("A quarter of the memory, at most 8 GiB: beyond, the kernel's cache serves as well, and checkpoints get longer.");
+  out.why(
+      "A quarter of the memory, at most 8 GiB: beyond, the kernel's cache serves as well, and checkpoints get longer.");
   out.set("shared_buffers", mebibytes(std::clamp(memory / 4, 64 * kMiB, 8 * kGiB)));
-  out.why("Three quarters of the memory: an estimate for the planner of what is cached anywhere; nothing is allocated.");
+  out.why(
+      "Three quarters of the memory: an estimate for the planner of what is cached anywhere; nothing is allocated.");
   out.set("effective_cache_size", mebibytes(std::max(memory / 4 * 3, 128 * kMiB)));
-  out.why("An eighth of the memory over all connections, 4 to 64 MB each: one sort or hash may use it, times hash_mem_multiplier.");
+  out.why(
+      "An eighth of the memory over all connections, 4 to 64 MB each: one sort or hash may use it, times "
+      "hash_mem_multiplier.");
   out.set("work_mem", mebibytes(std::clamp(memory / 8 / uint64_t(input.max_connections), 4 * kMiB, 64 * kMiB)));
   out.why("A sixteenth of the memory, 64 MB to 2 GB: index builds and manual VACUUM, one at a time.");
   out.set("maintenance_work_mem", mebibytes(std::clamp(memory / 16, 64 * kMiB, 2 * kGiB)));
@@ -92,11 +97,15 @@ void write_disk(Writer& out, const Machine& machine) {
     out.why("Autovacuum may do five times the default's I/O before it pauses.");
     out.set("autovacuum_vacuum_cost_limit", 1000);
   }
-  out.why("A tenth of the free disk, 256 MB to 8 GB: fewer checkpoints, hence fewer full pages in the log; recovery reads at most this.");
+  out.why(
+      "A tenth of the free disk, 256 MB to 8 GB: fewer checkpoints, hence fewer full pages in the log; recovery reads "
+      "at most this.");
   out.set("max_wal_size", mebibytes(wal));
   out.set("min_wal_size", mebibytes(std::max(wal / 8, 80 * kMiB)));
   out.set("checkpoint_timeout", "15min");
-  out.why("After a crash one flush of the file system instead of one a file: the start takes half a second less, or many on a busy disk.");
+  out.why(
+      "After a crash one flush of the file system instead of one a file: the start takes half a second less, or many "
+      "on a busy disk.");
   out.set("recovery_init_sync_method", "syncfs");
   out.why("Full pages in the log shrink to about a third for little CPU.");
   out.set("wal_compression", "lz4");
@@ -112,8 +121,9 @@ void write_statistics(Writer& out, const Machine& machine) {
   out.set("shared_preload_libraries", "'pg_stat_statements'");
   out.set("pg_stat_statements.track", "all");
   out.set("pg_stat_statements.max", 10000);
-  out.why(machine.fast_clock ? "The kernel's clock is read without a system call: timing each read is nearly free."
-                             : "The kernel's clock needs a system call on this machine: timing each read would slow it down.");
+  out.why(machine.fast_clock
+              ? "The kernel's clock is read without a system call: timing each read is nearly free."
+              : "The kernel's clock needs a system call on this machine: timing each read would slow it down.");
   out.set("track_io_timing", machine.fast_clock ? "on" : "off");
   out.set("default_statistics_target", 100);
 }
@@ -127,7 +137,8 @@ void write_log(Writer& out, const SettingsInput& input) {
   out.set("log_rotation_size", 0);
   out.set("log_truncate_on_rotation", "on");
   out.set("log_line_prefix", "'%t [%p]: [%l-1] user=%u,db=%d,app=%a,client=%h '");
-  out.why("Statements over a second, changes of the schema, long waits for locks, large sorts on disk, slow autovacuum.");
+  out.why(
+      "Statements over a second, changes of the schema, long waits for locks, large sorts on disk, slow autovacuum.");
   out.set("log_min_duration_statement", "1000");
   out.set("log_statement", "'ddl'");
   out.set("log_lock_waits", "on");
@@ -170,7 +181,8 @@ std::string render_settings(const SettingsInput& input) {
 
 std::string render_host_access() {
   return "# Made by Cairn at every start; what is changed here is lost.\n"
-         "# On the socket the kernel says who connects; pg_ident.conf says who that may be. Nobody is trusted blindly.\n"
+         "# On the socket the kernel says who connects; pg_ident.conf says who that may be. Nobody is trusted "
+         "blindly.\n"
          "local all all peer map=cairn\n"
          "local replication all peer map=cairn\n"
          "host all all 127.0.0.1/32 scram-sha-256\n"

@@ -59,7 +59,8 @@ void Supervisor::start() {
 void Supervisor::stop() {
   if (!thread_.joinable()) return;
   const uint64_t one = 1;
-  if (write(stop_event_, &one, sizeof one) < 0) log::error("cannot tell the PostgreSQL supervisor to stop: {}", strerror(errno));
+  if (write(stop_event_, &one, sizeof one) < 0)
+    log::error("cannot tell the PostgreSQL supervisor to stop: {}", strerror(errno));
   thread_.join();
   close(stop_event_);
   stop_event_ = -1;
@@ -127,7 +128,8 @@ void Supervisor::run_once(std::promise<void>* first_start) {
   pid_ = 0;
   if (stopping) return;
   const std::string what = "PostgreSQL (process " + std::to_string(pid) + ") " + describe_wait_status(status);
-  if (!was_ready) throw Error(ErrorCode::kTemporarilyUnavailable, what + " before it took connections" + options_.explain_failure());
+  if (!was_ready)
+    throw Error(ErrorCode::kTemporarilyUnavailable, what + " before it took connections" + options_.explain_failure());
   log::error("{}", what);
 }
 

@@ -1,7 +1,8 @@
-// Keeps one PostgreSQL server process running: starts it, waits until it takes connections, starts it again when it dies.
+// Keeps one PostgreSQL server process running: starts it, waits until it takes connections, starts it again when it
+// dies.
 //
-// A thread of its own starts the process and waits for it. It must be that thread: the kernel's death signal, which stops
-// PostgreSQL when this process is killed, fires when the thread that forked it ends.
+// A thread of its own starts the process and waits for it. It must be that thread: the kernel's death signal, which
+// stops PostgreSQL when this process is killed, fires when the thread that forked it ends.
 #pragma once
 
 #include <sys/types.h>
@@ -32,9 +33,11 @@ class Supervisor {
   explicit Supervisor(SupervisorOptions options);
   ~Supervisor();
 
-  // Blocks until the server takes connections (after a crash: until its recovery is done). Throws Error when it dies first.
+  // Blocks until the server takes connections (after a crash: until its recovery is done). Throws Error when it dies
+  // first.
   void start();
-  // Fast shutdown (clients are disconnected, a checkpoint is written); immediate after a minute, SIGKILL after ten seconds more.
+  // Fast shutdown (clients are disconnected, a checkpoint is written); immediate after a minute, SIGKILL after ten
+  // seconds more.
   void stop();
 
   bool ready() const { return ready_; }

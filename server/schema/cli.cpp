@@ -18,7 +18,9 @@ MigratorOptions migrator_options(const MigrateOptions& options, std::ostream& ou
   MigratorOptions result;
   result.connection_string = options.connection_string;
   result.migrations = options.directory.empty() ? embedded() : read_directory(options.directory);
-  result.lineage = !options.lineage.empty() ? options.lineage : options.directory.empty() ? kOwnLineage : kDirectoryLineage;
+  result.lineage = !options.lineage.empty()    ? options.lineage
+                   : options.directory.empty() ? kOwnLineage
+                                               : kDirectoryLineage;
   if (options.print_sql) result.print_sql = &out;
   result.report = [&progress](const std::string& line) { progress << line << std::endl; };
   return result;
@@ -137,8 +139,8 @@ void prepare_schema(const std::string& connection_string, bool migrate) {
   if (migrate) {
     migrator.upgrade("head");
   } else if (const int current = migrator.current(); current != migrator.head()) {
-    throw Error(ErrorCode::kInvalidState, "the database's schema is at step " + std::to_string(current) + " and this server needs " +
-                                              std::to_string(migrator.head()) +
+    throw Error(ErrorCode::kInvalidState, "the database's schema is at step " + std::to_string(current) +
+                                              " and this server needs " + std::to_string(migrator.head()) +
                                               ": run `cairn migrate upgrade head`, or start with --migrate");
   }
 }

@@ -40,9 +40,12 @@ size_t skip_block_comment(std::string_view sql, size_t at) {
   int depth = 0;
   for (; at < sql.size(); ++at) {
     const std::string_view two = sql.substr(at, 2);
-    if (two == "/*") ++depth, ++at;
-    else if (two == "*/" && --depth == 0) return at + 2;
-    else if (two == "*/") ++at;
+    if (two == "/*")
+      ++depth, ++at;
+    else if (two == "*/" && --depth == 0)
+      return at + 2;
+    else if (two == "*/")
+      ++at;
   }
   return sql.size();
 }
@@ -62,8 +65,10 @@ size_t skip_dollar_quoted(std::string_view sql, size_t at) {
 std::string slug(const std::string& message) {
   std::string name;
   for (const char c : message) {
-    if (isalnum(static_cast<unsigned char>(c))) name += char(tolower(static_cast<unsigned char>(c)));
-    else if (!name.empty() && name.back() != '_') name += '_';
+    if (isalnum(static_cast<unsigned char>(c)))
+      name += char(tolower(static_cast<unsigned char>(c)));
+    else if (!name.empty() && name.back() != '_')
+      name += '_';
   }
   while (name.ends_with('_')) name.pop_back();
   return name.substr(0, 60);
@@ -130,9 +135,12 @@ std::vector<std::string> split_statements(std::string_view sql) {
     if (!isspace(static_cast<unsigned char>(c))) holds_sql = true;
     const bool escape_string = c == '\'' && at > 0 && (sql[at - 1] == 'E' || sql[at - 1] == 'e') &&
                                (at == 1 || !is_identifier_char(sql[at - 2]));
-    if (c == '\'' || c == '"') at = skip_quoted(sql, at, escape_string);
-    else if (c == '$') at = skip_dollar_quoted(sql, at);
-    else ++at;
+    if (c == '\'' || c == '"')
+      at = skip_quoted(sql, at, escape_string);
+    else if (c == '$')
+      at = skip_dollar_quoted(sql, at);
+    else
+      ++at;
   }
   cut(sql.size());
   return statements;
@@ -148,7 +156,8 @@ std::vector<Migration> embedded() {
 
 std::vector<Migration> read_directory(const std::string& directory) {
   if (!fs::is_directory(directory)) {
-    throw invalid("there is no directory " + directory + " with migrations: make the first one with `cairn migrate revision -m`");
+    throw invalid("there is no directory " + directory +
+                  " with migrations: make the first one with `cairn migrate revision -m`");
   }
   static const std::regex pattern(R"((\d{4})_(\w+)\.(up|down)\.sql)");
   std::map<int, Migration> found;
@@ -161,8 +170,8 @@ std::vector<Migration> read_directory(const std::string& directory) {
     }
     Migration& migration = found[std::stoi(match[1])];
     if (migration.number != 0 && migration.name != match[2]) {
-      throw invalid("the number " + match[1].str() + " is taken twice in " + directory + ": by " + migration.name + " and " +
-                    match[2].str() + "; give the newer one the next number");
+      throw invalid("the number " + match[1].str() + " is taken twice in " + directory + ": by " + migration.name +
+                    " and " + match[2].str() + "; give the newer one the next number");
     }
     migration.number = std::stoi(match[1]);
     migration.name = match[2];
@@ -174,7 +183,8 @@ std::vector<Migration> read_directory(const std::string& directory) {
   std::vector<Migration> migrations;
   for (auto& [number, migration] : found) {
     if (migration.up.empty()) {
-      throw invalid("the migration " + label(number, migration.name) + " in " + directory + " has no up.sql, or an empty one");
+      throw invalid("the migration " + label(number, migration.name) + " in " + directory +
+                    " has no up.sql, or an empty one");
     }
     migrations.push_back(std::move(migration));
   }

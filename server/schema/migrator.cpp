@@ -51,7 +51,8 @@ std::string place_in(std::string_view sql, const PGresult* result) {
   }
   const auto line = 1 + std::count(sql.begin(), sql.begin() + long(at), '\n');
   const size_t line_begin = at == 0 ? 0 : sql.rfind('\n', at - 1) + 1;
-  return " (line " + std::to_string(line) + ": " + std::string(sql.substr(line_begin, sql.find('\n', at) - line_begin)) + ")";
+  return " (line " + std::to_string(line) + ": " +
+         std::string(sql.substr(line_begin, sql.find('\n', at) - line_begin)) + ")";
 }
 
 int parse_count(const std::string& digits, const std::string& target) {
@@ -80,7 +81,8 @@ struct Migrator::Session {
       PQfinish(connection);
       throw Error(ErrorCode::kTemporarilyUnavailable, "cannot connect to the database: " + message);
     }
-    PQsetNoticeProcessor(connection, [](void*, const char* notice) { log::debug("{}", notice); }, nullptr);
+    PQsetNoticeProcessor(
+        connection, [](void*, const char* notice) { log::debug("{}", notice); }, nullptr);
     execute("SET application_name = 'cairn migrate'");
   }
   ~Session() { PQfinish(connection); }
@@ -93,7 +95,8 @@ struct Migrator::Session {
   ResultSet execute(const std::string& sql) {
     ResultSet result(PQexec(connection, sql.c_str()));
     if (!ok(result)) {
-      throw Error(ErrorCode::kInternalError, PQresultErrorMessage(result.get()) + ("in: " + sql) + place_in(sql, result.get()));
+      throw Error(ErrorCode::kInternalError,
+                  PQresultErrorMessage(result.get()) + ("in: " + sql) + place_in(sql, result.get()));
     }
     return result;
   }
@@ -125,7 +128,8 @@ std::vector<Migrator::Applied> Migrator::read_applied() {
   const char* parameters[] = {options_.lineage.c_str()};
   ResultSet rows(PQexecParams(session_->connection, kReadApplied, 1, nullptr, parameters, nullptr, nullptr, 0));
   if (!session_->ok(rows)) {
-    throw Error(ErrorCode::kInternalError, std::string("cannot read cairn.migrations: ") + PQresultErrorMessage(rows.get()));
+    throw Error(ErrorCode::kInternalError,
+                std::string("cannot read cairn.migrations: ") + PQresultErrorMessage(rows.get()));
   }
   std::vector<Applied> applied;
   for (int row = 0; row < PQntuples(rows.get()); ++row) {
@@ -141,15 +145,15 @@ std::vector<Migrator::Applied> Migrator::checked_applied() {
     const Migration* migration = find(row.number);
     if (migration == nullptr) {
       const std::string known = head() == 0 ? "no step at all" : "steps up to " + label(head(), find(head())->name);
-      throw Error(ErrorCode::kResourceConflict, "the database has the migration " + label(row.number, row.name) +
-                                                    ", but here are " + known +
-                                                    ": the database is newer; use the version of Cairn that made it, or a newer one");
+      throw Error(ErrorCode::kResourceConflict,
+                  "the database has the migration " + label(row.number, row.name) + ", but here are " + known +
+                      ": the database is newer; use the version of Cairn that made it, or a newer one");
     }
     if (migration->name != row.name || checksum(*migration) != row.checksum) {
-      throw Error(ErrorCode::kResourceConflict,
-                  "the migration " + label(migration->number, migration->name) + " was edited after it was applied (as " +
-                      label(row.number, row.name) + " on " + row.at +
-                      "): restore its file, and put the change into a new migration");
+      throw Error(ErrorCode::kResourceConflict, "the migration " + label(migration->number, migration->name) +
+                                                    " was edited after it was applied (as " +
+                                                    label(row.number, row.name) + " on " + row.at +
+                                                    "): restore its file, and put the change into a new migration");
     }
   }
   return applied;
@@ -195,7 +199,8 @@ void Migrator::print(const Migration& migration, bool up) {
 
 void Migrator::run_script(const Migration& migration, bool up) {
   const std::string& script = up ? migration.up : migration.down;
-  const std::string what = (up ? "the migration " : "taking back the migration ") + label(migration.number, migration.name);
+  const std::string what =
+      (up ? "the migration " : "taking back the migration ") + label(migration.number, migration.name);
   const bool transaction = !runs_without_transaction(script);
   const std::vector<std::string> parts = transaction ? std::vector<std::string>{script} : split_statements(script);
   for (const std::string& part : parts) {
@@ -204,13 +209,16 @@ void Migrator::run_script(const Migration& migration, bool up) {
       const std::string message = PQresultErrorMessage(result.get()) + place_in(part, result.get());
       throw Error(ErrorCode::kInvalidState,
                   what + " failed: " + message +
-                      (transaction ? "; nothing of it was kept" : "; it runs outside a transaction, so what came before in its "
-                                                                  "script stays: clean up by hand, then run it again"));
+                      (transaction ? "; nothing of it was kept"
+                                   : "; it runs outside a transaction, so what came before in its "
+                                     "script stays: clean up by hand, then run it again"));
     }
   }
   if (transaction && PQtransactionStatus(session_->connection) != PQTRANS_INTRANS) {
-    throw Error(ErrorCode::kInvalidState, what + " ends its own transaction: take COMMIT and ROLLBACK out of the script, or mark it "
-                                                 "`-- cairn: no transaction`");
+    throw Error(ErrorCode::kInvalidState,
+                what +
+                    " ends its own transaction: take COMMIT and ROLLBACK out of the script, or mark it "
+                    "`-- cairn: no transaction`");
   }
 }
 
@@ -234,7 +242,8 @@ void Migrator::apply(const Migration& migration, bool up) {
   }
   // A script may set what is meant for itself only.
   session_->execute("RESET ALL; SET application_name = 'cairn migrate'");
-  const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begun).count();
+  const auto ms =
+      std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begun).count();
   options_.report((up ? "applied " : "took back ") + name + " in " + std::to_string(ms) + " ms");
 }
 
@@ -250,7 +259,8 @@ int Migrator::upgrade(const std::string& target) {
     pending.resize(std::min(pending.size(), size_t(parse_count(target.substr(1), target))));
   } else if (target != "head") {
     const int number = parse_count(target, target);
-    if (find(number) == nullptr) throw not_found("there is no migration " + target + ": the highest is " + std::to_string(head()));
+    if (find(number) == nullptr)
+      throw not_found("there is no migration " + target + ": the highest is " + std::to_string(head()));
     std::erase_if(pending, [&](const Migration* migration) { return migration->number > number; });
   }
   for (const Migration* migration : pending) apply(*migration, true);
@@ -279,7 +289,8 @@ int Migrator::current() {
 
 std::vector<Step> Migrator::history() {
   std::vector<Step> steps;
-  for (const Migration& migration : options_.migrations) steps.push_back({migration.number, migration.name, std::nullopt, ""});
+  for (const Migration& migration : options_.migrations)
+    steps.push_back({migration.number, migration.name, std::nullopt, ""});
   for (const Applied& row : checked_applied()) {
     for (Step& step : steps) {
       if (step.number == row.number) step.applied_at = row.at, step.applied_by = row.by;

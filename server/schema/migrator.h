@@ -1,8 +1,8 @@
 // Brings a database's schema to a chosen step, and says where it stands.
 //
-// What is applied is written in cairn.migrations: one row a step, in the same transaction as the step itself. One migrator
-// works at a time (an advisory lock); a second one waits. An applied step whose file was edited is refused, and so is a
-// database that is newer than the steps given here.
+// What is applied is written in cairn.migrations: one row a step, in the same transaction as the step itself. One
+// migrator works at a time (an advisory lock); a second one waits. An applied step whose file was edited is refused,
+// and so is a database that is newer than the steps given here.
 #pragma once
 
 #include <functional>
