@@ -1,0 +1,283 @@
+#include "http/auth.h"
+
+#include <argon2.h>
+#include <arpa/inet.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <openssl/rand.h>
+#include <openssl/sha.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/error.h"
+
+namespace cairn::http {
+namespace {
+
+using std::chrono::steady_clock;
+
+constexpr uint32_t kPasses = 2;
+constexpr uint32_t kMemoryKib = 19u << 10;
+constexpr uint32_t kLanes = 1;
+constexpr size_t kSaltBytes = 16;
+constexpr size_t kHashBytes = 32;
+constexpr size_t kKeyBytes = 32;
+
+constexpr int kHashesAtOnce = 2;
+constexpr size_t kHashesWaiting = 64;
+constexpr size_t kMaxRemembered = 1024;
+constexpr size_t kMaxPassword = 1024;
+constexpr std::chrono::seconds kRememberFor{60};
+constexpr std::chrono::milliseconds kFailureDelay{250};
+
+std::string random_bytes(size_t count) {
+  std::string bytes(count, '\0');
+  if (RAND_bytes(reinterpret_cast<unsigned char*>(bytes.data()), static_cast<int>(count)) != 1) {
+    throw Error(ErrorCode::kInternalError, "the system gave no random bytes");
+  }
+  return bytes;
+}
+
+std::string lower(std::string_view text) {
+  std::string out(text);
+  for (char& c : out) {
+    if (c >= 'A' && c <= 'Z') c += 'a' - 'A';
+  }
+  return out;
+}
+
+std::optional<std::string> base64_decode(std::string_view text) {
+  if (text.empty() || text.size() % 4 != 0 || text.size() > 4096) return std::nullopt;
+  std::string out(text.size() / 4 * 3, '\0');
+  const int length =
+      EVP_DecodeBlock(reinterpret_cast<unsigned char*>(out.data()), reinterpret_cast<const unsigned char*>(text.data()),
+                      static_cast<int>(text.size()));
+  if (length < 0) return std::nullopt;
+  // EVP_DecodeBlock counts the padding as bytes.
+  out.resize(static_cast<size_t>(length) - (text.ends_with("==") ? 2 : text.ends_with("=") ? 1 : 0));
+  return out;
+}
+
+// Keyed, so that what is remembered is worthless to whoever reads this process's memory later.
+std::string fingerprint_of(const std::string& key, std::string_view user, std::string_view password) {
+  std::string text(user);
+  text += '\0';
+  text += password;
+  unsigned char digest[SHA256_DIGEST_LENGTH];
+  unsigned int length = 0;
+  HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()), reinterpret_cast<const unsigned char*>(text.data()),
+       text.size(), digest, &length);
+  return std::string(reinterpret_cast<char*>(digest), length);
+}
+
+struct Authorization {
+  std::string scheme;  // lower case
+  std::string_view value;
+};
+
+Authorization parse_authorization(std::string_view header) {
+  const size_t space = std::min(header.find(' '), header.size());
+  Authorization authorization{lower(header.substr(0, space)), header.substr(space)};
+  while (authorization.value.starts_with(' ')) authorization.value.remove_prefix(1);
+  return authorization;
+}
+
+// The host of "host[:port]", brackets kept; nothing when what follows the host is not a port.
+std::optional<std::string_view> host_of(std::string_view authority) {
+  size_t end = authority.find(':');
+  if (authority.starts_with('[')) {
+    const size_t bracket = authority.find(']');
+    if (bracket == authority.npos) return std::nullopt;
+    end = bracket + 1;
+  }
+  if (end >= authority.size()) return authority;
+  const std::string_view port = authority.substr(end + 1);
+  if (authority[end] != ':' || port.find_first_not_of("0123456789") != port.npos) return std::nullopt;
+  return authority.substr(0, end);
+}
+
+}  // namespace
+
+std::string sha256_hex(std::string_view bytes) {
+  unsigned char digest[SHA256_DIGEST_LENGTH];
+  SHA256(reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size(), digest);
+  constexpr char kHex[] = "0123456789abcdef";
+  std::string out;
+  for (const unsigned char byte : digest) {
+    out += kHex[byte >> 4];
+    out += kHex[byte & 15];
+  }
+  return out;
+}
+
+std::string hash_password(std::string_view password) {
+  const std::string salt = random_bytes(kSaltBytes);
+  std::string encoded(argon2_encodedlen(kPasses, kMemoryKib, kLanes, kSaltBytes, kHashBytes, Argon2_id), '\0');
+  const int code = argon2id_hash_encoded(kPasses, kMemoryKib, kLanes, password.data(), password.size(), salt.data(),
+                                         salt.size(), kHashBytes, encoded.data(), encoded.size());
+  if (code != ARGON2_OK) {
+    throw Error(ErrorCode::kInternalError,
+                std::string("the password could not be hashed: ") + argon2_error_message(code));
+  }
+  encoded.resize(std::strlen(encoded.c_str()));
+  return encoded;
+}
+
+Authenticator::Authenticator(Credentials credentials)
+    : credentials_(std::move(credentials)), key_(random_bytes(kKeyBytes)) {
+  for (const auto& user : credentials_.users) {
+    if (!user.argon2_hash.starts_with("$argon2id$")) {
+      throw invalid("the stored password of user '" + user.name + "' is not an argon2id hash: set the password anew");
+    }
+  }
+  for (auto& token : credentials_.tokens) {
+    token.sha256_hex = lower(token.sha256_hex);
+    if (token.sha256_hex.size() != 64)
+      throw invalid("the stored hash of token '" + token.name + "' is not a SHA-256 in hex");
+  }
+  if (!credentials_.users.empty()) hash_of_nobody_ = hash_password(random_bytes(kKeyBytes));
+}
+
+task<std::string> Authenticator::authenticate(const Request& request) {
+  const std::string_view header = request.header("authorization");
+  if (header.empty()) {
+    throw Error(ErrorCode::kUnauthenticated,
+                "This server asks for credentials: a bearer token, or a user and password");
+  }
+  const Authorization authorization = parse_authorization(header);
+  std::optional<std::string> name;
+  if (authorization.scheme == "bearer") {
+    name = find_token(authorization.value);
+  } else if (authorization.scheme == "basic") {
+    const auto pair = base64_decode(authorization.value);
+    const size_t colon = pair ? pair->find(':') : std::string::npos;
+    if (colon != std::string::npos && pair->size() <= kMaxPassword) {
+      const std::string_view text = *pair;
+      task<std::optional<std::string>> check = check_password(text.substr(0, colon), text.substr(colon + 1));
+      name = co_await check;
+    }
+  }
+  if (!name) {
+    co_await sleep_for(kFailureDelay);
+    throw Error(ErrorCode::kUnauthenticated, "The credentials are wrong");
+  }
+  co_return std::move(*name);
+}
+
+std::optional<std::string> Authenticator::find_token(std::string_view token) const {
+  const std::string digest = sha256_hex(token);
+  const Credentials::Token* found = nullptr;
+  // No early end: the time taken tells nothing of which token was close.
+  for (const auto& candidate : credentials_.tokens) {
+    if (CRYPTO_memcmp(candidate.sha256_hex.data(), digest.data(), digest.size()) == 0) found = &candidate;
+  }
+  if (found == nullptr) return std::nullopt;
+  return found->name;
+}
+
+task<std::optional<std::string>> Authenticator::check_password(std::string_view user, std::string_view password) {
+  if (credentials_.users.empty()) co_return std::nullopt;
+  const std::string fingerprint = fingerprint_of(key_, user, password);
+  const auto now = steady_clock::now();
+  if (const auto it = remembered_.find(fingerprint); it != remembered_.end() && it->second.until > now) {
+    co_return it->second.user;
+  }
+  const auto known = std::find_if(credentials_.users.begin(), credentials_.users.end(),
+                                  [&](const auto& candidate) { return candidate.name == user; });
+  const bool exists = known != credentials_.users.end();
+  task<bool> check = verify_shared(fingerprint, exists ? known->argon2_hash : hash_of_nobody_, std::string(password));
+  const bool right = co_await check;
+  if (!right || !exists) co_return std::nullopt;
+  remember(fingerprint, user);
+  co_return std::string(user);
+}
+
+task<bool> Authenticator::verify_shared(const std::string& fingerprint, std::string hash, std::string password) {
+  OneShot<bool> answer;
+  if (const auto it = verifying_.find(fingerprint); it != verifying_.end()) {
+    it->second.push_back(&answer);
+    co_return co_await answer.wait();
+  }
+  verifying_[fingerprint];
+  std::exception_ptr failure;
+  bool right = false;
+  try {
+    task<bool> work = verify(std::move(hash), std::move(password));
+    right = co_await work;
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  const auto node = verifying_.extract(fingerprint);
+  for (OneShot<bool>* waiter : node.mapped()) {
+    if (failure) {
+      waiter->fail(failure);
+    } else {
+      waiter->set(right);
+    }
+  }
+  if (failure) std::rethrow_exception(failure);
+  co_return right;
+}
+
+task<bool> Authenticator::verify(std::string hash, std::string password) {
+  if (running_ >= kHashesAtOnce) {
+    if (queue_.size() >= kHashesWaiting) {
+      throw Error(ErrorCode::kRequestLimitExceeded, "Too many passwords are being checked: try again in a moment");
+    }
+    OneShot<bool> turn;
+    queue_.push_back(&turn);
+    co_await turn.wait();  // whoever ends hands its place over
+  } else {
+    ++running_;
+  }
+  auto work = [hash = std::move(hash), password = std::move(password)]() mutable {
+    const bool right = argon2id_verify(hash.c_str(), password.data(), password.size()) == ARGON2_OK;
+    OPENSSL_cleanse(password.data(), password.size());
+    return right;
+  };
+  OffloadAwaiter<decltype(work)> hashing = offload(std::move(work));
+  const bool right = co_await hashing;
+  if (queue_.empty()) {
+    --running_;
+  } else {
+    queue_.front()->set(true);
+    queue_.pop_front();
+  }
+  co_return right;
+}
+
+void Authenticator::remember(const std::string& fingerprint, std::string_view user) {
+  const auto now = steady_clock::now();
+  if (remembered_.size() >= kMaxRemembered) {
+    std::erase_if(remembered_, [&](const auto& entry) { return entry.second.until <= now; });
+    if (remembered_.size() >= kMaxRemembered) remembered_.clear();
+  }
+  remembered_[fingerprint] = {std::string(user), now + kRememberFor};
+}
+
+bool is_loopback(std::string_view host) {
+  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  const std::string name = lower(host);
+  if (name == "localhost") return true;
+  in_addr v4{};
+  if (inet_pton(AF_INET, name.c_str(), &v4) == 1) return (ntohl(v4.s_addr) >> 24) == 127;
+  in6_addr v6{};
+  return inet_pton(AF_INET6, name.c_str(), &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
+}
+
+bool is_local_request(const Request& request) {
+  const auto host = host_of(request.header("host"));
+  if (!host || !is_loopback(*host)) return false;
+  for (const auto& [name, value] : request.headers) {
+    if (name != "origin") continue;
+    const size_t scheme = value.find("://");
+    if (scheme == value.npos) return false;  // "null" too: a page from a file or a sandbox
+    const auto origin = host_of(std::string_view(value).substr(scheme + 3));
+    if (!origin || !is_loopback(*origin)) return false;
+  }
+  return true;
+}
+
+}  // namespace cairn::http

@@ -1,0 +1,133 @@
+#include "http/auth.h"
+
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+
+namespace cairn::http {
+namespace {
+
+using std::chrono::steady_clock;
+
+Request with(std::string name, std::string value) {
+  Request request;
+  request.headers.emplace_back(std::move(name), std::move(value));
+  return request;
+}
+
+// The caller's name, or the error's code as a number in brackets.
+std::string ask(Reactor& reactor, Authenticator& authenticator, const Request& request) {
+  try {
+    return reactor.block_on(authenticator.authenticate(request));
+  } catch (const Error& e) {
+    return "[" + std::to_string(http_status(e.code())) + "]";
+  }
+}
+
+TEST(Auth, HashesAreArgon2idAndSalted) {
+  const std::string one = hash_password("secret");
+  EXPECT_TRUE(one.starts_with("$argon2id$v=19$m=19456,t=2,p=1$")) << one;
+  EXPECT_NE(one, hash_password("secret"));
+  EXPECT_EQ(sha256_hex("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+}
+
+TEST(Auth, Tokens) {
+  Reactor reactor;
+  Authenticator authenticator({.tokens = {{"ci", sha256_hex("t0k3n")}}, .users = {}});
+  EXPECT_EQ(ask(reactor, authenticator, with("authorization", "Bearer t0k3n")), "ci");
+  EXPECT_EQ(ask(reactor, authenticator, with("authorization", "bearer t0k3n")), "ci");
+  EXPECT_EQ(ask(reactor, authenticator, with("authorization", "Bearer t0k3")), "[401]");
+  EXPECT_EQ(ask(reactor, authenticator, with("authorization", "Basic Y2k6dDBrM24=")), "[401]");
+  EXPECT_EQ(ask(reactor, authenticator, Request()), "[401]");
+}
+
+TEST(Auth, PasswordsAreVerifiedOnceAndRemembered) {
+  Reactor reactor;
+  Authenticator authenticator({.tokens = {}, .users = {{"ann", hash_password("pass:word")}}});
+  const Request right = with("authorization", "Basic YW5uOnBhc3M6d29yZA==");  // ann:pass:word
+  EXPECT_EQ(ask(reactor, authenticator, right), "ann");
+  // 200 more take far less than 200 hashes would (each over 10 ms).
+  const auto start = steady_clock::now();
+  for (int i = 0; i < 200; ++i) EXPECT_EQ(ask(reactor, authenticator, right), "ann");
+  EXPECT_LT(steady_clock::now() - start, std::chrono::seconds(1));
+  EXPECT_EQ(ask(reactor, authenticator, with("authorization", "Basic YW5uOndyb25n")), "[401]");  // ann:wrong
+  EXPECT_EQ(ask(reactor, authenticator, with("authorization", "Basic Ym9iOndyb25n")), "[401]");  // bob:wrong
+  EXPECT_EQ(ask(reactor, authenticator, with("authorization", "Basic YW5u")), "[401]");          // no colon
+  EXPECT_EQ(ask(reactor, authenticator, with("authorization", "Basic !!!!")), "[401]");
+  EXPECT_EQ(ask(reactor, authenticator, with("authorization", "Digest x")), "[401]");
+}
+
+TEST(Auth, AFailureIsAnsweredLate) {
+  Reactor reactor;
+  Authenticator authenticator({.tokens = {{"ci", sha256_hex("t0k3n")}}, .users = {}});
+  const auto start = steady_clock::now();
+  ask(reactor, authenticator, with("authorization", "Bearer x"));
+  EXPECT_GE(steady_clock::now() - start, std::chrono::milliseconds(200));
+}
+
+// Requests with one credential share a hash; with different ones at most a bounded number waits.
+TEST(Auth, HashesUnderWayAreBounded) {
+  Reactor reactor;
+  Authenticator authenticator({.tokens = {}, .users = {{"ann", hash_password("pass:word")}}});
+  int right = 0;
+  int wrong = 0;
+  int refused = 0;
+  constexpr int kEach = 100;
+  auto one = [&](std::string header) -> task<> {
+    const Request request = with("authorization", header);
+    try {
+      task<std::string> work = authenticator.authenticate(request);
+      const std::string name = co_await work;
+      right += name == "ann";
+    } catch (const Error& e) {
+      ++(e.code() == ErrorCode::kUnauthenticated ? wrong : refused);
+    }
+  };
+  for (int i = 0; i < kEach; ++i) reactor.spawn("right", one("Basic YW5uOnBhc3M6d29yZA=="));
+  for (int i = 0; i < kEach; ++i) {
+    const std::string digits = std::to_string(100 + i);  // "Basic eDox.." decodes to x:1…
+    reactor.spawn("wrong", one("Basic eDox" + digits + "A"));
+  }
+  auto wait = [&]() -> task<> {
+    while (right + wrong + refused < 2 * kEach) co_await sleep_for(std::chrono::milliseconds(5));
+  };
+  reactor.block_on(wait());
+  EXPECT_EQ(right, kEach);
+  EXPECT_EQ(wrong + refused, kEach);
+  EXPECT_GE(refused, kEach - 70);
+  EXPECT_GT(wrong, 0);
+}
+
+TEST(Auth, RefusesStoredHashesOfAnotherKind) {
+  EXPECT_THROW(Authenticator({.tokens = {}, .users = {{"ann", "plain"}}}), Error);
+  EXPECT_THROW(Authenticator({.tokens = {{"ci", "short"}}, .users = {}}), Error);
+}
+
+TEST(Auth, LoopbackNames) {
+  for (const char* host : {"localhost", "LocalHost", "127.0.0.1", "127.9.8.7", "::1", "[::1]"})
+    EXPECT_TRUE(is_loopback(host)) << host;
+  for (const char* host : {"", "0.0.0.0", "::", "127.0.0.1.evil.org", "localhost.evil.org", "10.0.0.1", "127.1"}) {
+    EXPECT_FALSE(is_loopback(host)) << host;
+  }
+}
+
+TEST(Auth, LocalRequests) {
+  const auto local = [](std::string host, std::string origin) {
+    Request request = with("host", std::move(host));
+    if (!origin.empty()) request.headers.emplace_back("origin", origin);
+    return is_local_request(request);
+  };
+  EXPECT_TRUE(local("localhost:5000", ""));
+  EXPECT_TRUE(local("[::1]:5000", "http://localhost:3000"));
+  EXPECT_TRUE(local("127.0.0.1", "https://127.0.0.1"));
+  EXPECT_FALSE(local("evil.org:5000", ""));
+  EXPECT_FALSE(local("localhost:5000", "http://evil.org"));
+  EXPECT_FALSE(local("localhost:5000", "http://localhost.evil.org"));
+  EXPECT_FALSE(local("localhost:5000", "http://localhost:80@evil.org"));
+  EXPECT_FALSE(local("localhost:5000", "null"));
+  EXPECT_FALSE(local("[::1]evil.org", ""));
+  EXPECT_FALSE(is_local_request(Request()));
+}
+
+}  // namespace
+}  // namespace cairn::http
