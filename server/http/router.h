@@ -1,5 +1,5 @@
-// Routes: method and pattern to handler. Matching is by path segments; `{name}` captures one segment, `{name...}` as the
-// last one captures the rest, slashes and all. Literal segments win over captures.
+// Routes: method and pattern to handler. Matching is by path segments; `{name}` captures one segment, `{name...}` as
+// the last one captures the rest, slashes and all. Neither captures nothing. Literal segments win over captures.
 //
 // A handler throws Error for what goes wrong: dispatch() turns it into the body that MLflow's clients expect
 // ({"error_code", "message"}), an unknown route into 404 ENDPOINT_NOT_FOUND, a wrong method into 405, and anything else
@@ -41,9 +41,11 @@ class Router {
   struct Match {
     const Route* route = nullptr;  // nullptr: no such route
     bool path_exists = false;      // another method is served at this path
+    std::string allow;             // then: the methods that are, as the field Allow lists them
     std::map<std::string, std::string, std::less<>> captures;
   };
   // `raw_path` is the undecoded path: segments are split first and decoded then, so %2F never separates.
+  // HEAD is answered by GET's route where it has none of its own.
   Match match(std::string_view method, std::string_view raw_path) const;
 
   // For the OpenAPI test and `--help`-like listings.
@@ -52,10 +54,13 @@ class Router {
  private:
   struct Node;
   std::vector<std::unique_ptr<Route>> routes_;
-  std::shared_ptr<Node> root_;
+  std::shared_ptr<Node> root_;  // null until the first add()
 };
 
-// The error as MLflow's clients expect it; 429 and 503 carry Retry-After.
+// The route that was matched, or throws the Error that says why there is none: 404, 405 or, for an unknown method, 501.
+const Route& require_route(const Router::Match& match, std::string_view method, std::string_view path);
+
+// The error as MLflow's clients expect it; 429 and 503 carry Retry-After, 401 WWW-Authenticate.
 Response error_response(ErrorCode code, std::string_view message);
 // Runs the route's handler and turns what it throws into a response.
 task<Response> dispatch(const Route& route, Request& request);

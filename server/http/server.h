@@ -1,10 +1,12 @@
 // The HTTP/1.1 server: accepts connections on the reactor's thread, parses with Beast, calls the router.
 //
-// Bounds, so that no client can make the server grow: open connections, header bytes, body bytes, time for a header, time
-// between two pieces of a body, requests under way (429 beyond). Malformed framing closes the connection after a 400.
+// Bounds, so that no client can make the server grow: open connections, header bytes, body bytes, time for a header,
+// time between two pieces of a body, requests under way and bytes of bodies in memory (429 beyond). Malformed framing
+// closes the connection after a 400.
+//
+// Threads: reactor only. The reactor must outlive the server.
 #pragma once
 
-#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -20,12 +22,20 @@ struct ServerOptions {
   // PEM files; TLS when both are given.
   std::string tls_certificate;
   std::string tls_key;
+  // Serve an address that is not loopback without credentials or TLS, and any Host on loopback.
+  bool insecure = false;
   int max_connections = 4096;
   int max_requests_in_flight = 1024;
+  uint64_t max_body_bytes_in_memory = 256u << 20;  // of all requests together; streamed bodies do not count
   uint32_t max_header_bytes = 64u << 10;
-  std::chrono::seconds header_timeout{15};
-  std::chrono::seconds body_timeout{30};   // between two reads of a body, or two writes of a response
-  std::chrono::seconds idle_timeout{120};  // between two requests of a connection
+  // Deadlines are looked at a few times a second: an operation may last a little longer.
+  std::chrono::milliseconds header_timeout = std::chrono::seconds(15);
+  std::chrono::milliseconds body_timeout =
+      std::chrono::seconds(30);  // between two reads of a body, or writes of a response
+  std::chrono::milliseconds idle_timeout = std::chrono::seconds(120);  // between two requests of a connection
+  // Whoever has kept the server waiting for longer than body_timeout must have moved this many bytes for each second of
+  // it.
+  uint32_t min_bytes_per_second = 1024;
 };
 
 // Counters for /metrics. Written on the reactor's thread only.
@@ -47,19 +57,20 @@ class Authenticator;
 class Server {
  public:
   // `authenticator` may be null: then nothing is asked of a client but, on loopback, a Host and Origin that are local.
-  // Both must outlive the server.
+  // On another address start() then refuses, as it does without TLS, unless options.insecure. Both must outlive the
+  // server.
   Server(ServerOptions options, const Router& router, Authenticator* authenticator);
   ~Server();
 
   // Binds and listens; throws Error when the address is taken or not allowed. Then serves until stop().
   void start();
-  // Stops accepting, lets requests under way finish for at most `grace`, then closes.
+  // Stops accepting, closes idle connections, lets requests under way finish for at most `grace`, then closes.
   task<> stop(std::chrono::seconds grace);
   uint16_t port() const;
   const ServerStatistics& statistics() const;
 
  private:
-  struct Impl;
+  class Impl;
   std::shared_ptr<Impl> impl_;
 };
 
