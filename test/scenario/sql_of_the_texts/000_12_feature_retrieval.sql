@@ -1,0 +1,27 @@
+-- text 000, Efficient Feature Retrieval
+-- later: feature store
+-- Get latest feature values for an entity
+SELECT 
+    f.name,
+    fv.value,
+    fv.timestamp
+FROM features f
+JOIN feature_values fv ON f.feature_id = fv.feature_id
+WHERE fv.entity_id = 'user-123'
+  AND fv.timestamp = (
+      SELECT MAX(timestamp) 
+      FROM feature_values 
+      WHERE entity_id = 'user-123' AND feature_id = f.feature_id
+  );
+
+-- Get feature values over time range
+SELECT 
+    f.name,
+    fv.timestamp,
+    fv.value
+FROM features f
+JOIN feature_values fv ON f.feature_id = fv.feature_id
+WHERE fv.entity_id = 'user-123'
+  AND fv.feature_id IN (SELECT feature_id FROM features WHERE name IN ('age', 'income', 'engagement_score'))
+  AND fv.timestamp >= NOW() - INTERVAL '7 days'
+ORDER BY fv.timestamp, f.name;

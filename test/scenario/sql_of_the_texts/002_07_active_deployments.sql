@@ -1,0 +1,8 @@
+-- text 002, Query 4: Active Deployments by Environment
+-- as is
+SELECT m.model_name, mv.semver, d.status, d.deployed_at
+FROM deployments d
+INNER JOIN model_versions mv ON d.version_id = mv.version_id
+INNER JOIN models m ON mv.model_id = m.model_id
+WHERE d.environment_id = 1 AND d.status = 'active'
+ORDER BY d.deployed_at DESC;

@@ -1,0 +1,3 @@
+-- text 002, Checkpoint 5
+-- as is
+SELECT 1;
