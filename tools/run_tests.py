@@ -17,7 +17,8 @@ import tempfile
 import time
 import xml.etree.ElementTree
 
-PROGRAM_SECONDS = 900  # one program or pytest run that takes longer hangs
+PROGRAM_SECONDS = 300  # a GoogleTest program or fuzzer that takes longer hangs
+PYTEST_SECONDS = 3600  # a single test of it has its own limit
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
@@ -32,12 +33,12 @@ class Tally:
             getattr(self, outcome).append(f"{name}: {reason}" if reason else name)
 
 
-def run(command, **options):
+def run(command, seconds=PROGRAM_SECONDS, **options):
     """Exit code, or None when the time is up. Nothing that the program started in its session outlives it then."""
     process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, **options)
     try:
-        return process.wait(PROGRAM_SECONDS)
-    except BaseException as stopped:  # Ctrl-C too: the new session does not see it
+        return process.wait(seconds)
+    except BaseException as stopped:  # Ctrl-C and SIGTERM too: the new session does not see them
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         if isinstance(stopped, subprocess.TimeoutExpired):
@@ -47,12 +48,18 @@ def run(command, **options):
 
 def run_gtest(program, case_filter, tally):
     with tempfile.TemporaryDirectory() as folder:
-        report = pathlib.Path(folder, "report.json")
+        report, output = pathlib.Path(folder, "report.json"), pathlib.Path(folder, "output")
         started = time.monotonic()
-        code = run([program, f"--gtest_output=json:{report}", f"--gtest_filter={case_filter}", "--gtest_brief=1"])
-        cases = json.loads(report.read_text())["testsuites"] if report.exists() else []
+        with output.open("w") as stream:
+            code = run([program, f"--gtest_output=json:{report}", f"--gtest_filter={case_filter}"],
+                       stdout=stream, stderr=subprocess.STDOUT)
+        suites = json.loads(report.read_text())["testsuites"] if report.exists() else []
+        text = output.read_text(errors="replace")
+    if code != 0:
+        # What the cases printed, less the frame around those that passed.
+        print(re.sub(r"^\[( +OK|-+|=+).*\n|^\[ RUN .*\n(?=\[ +OK)", "", text, flags=re.M), flush=True)
     failed_before = len(tally.failed)
-    for suite in cases:
+    for suite in suites:
         for case in suite["testsuite"]:
             name = f"{program.name} {suite['name']}.{case['name']}"
             if case.get("failures"):
@@ -62,7 +69,8 @@ def run_gtest(program, case_filter, tally):
             else:
                 tally.add(name, "passed")
     if code != 0 and len(tally.failed) == failed_before:
-        tally.add(program.name, "failed", "ran out of time" if code is None else f"ended with {code}")
+        last = (re.findall(r"^\[ RUN +\] (.*)", text, re.M) or ["start"])[-1]
+        tally.add(f"{program.name} {last}", "failed", "ran out of time" if code is None else f"ended with {code}")
     print(f"-- {program.name}: {time.monotonic() - started:.1f} s", flush=True)
 
 
@@ -71,7 +79,7 @@ def run_pytest(python, arguments, tally):
         report = pathlib.Path(folder, "report.xml")
         code = run([python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout=300", "--durations=5",
                     f"--junitxml={report}", *arguments],
-                   env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
+                   PYTEST_SECONDS, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
         cases = list(xml.etree.ElementTree.parse(report).iter("testcase")) if report.exists() else []
     failed_before = len(tally.failed)
     for case in cases:
@@ -123,6 +131,7 @@ def programs(folder, suffixes):
 
 
 def main():
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     parser = argparse.ArgumentParser()
     parser.add_argument("--bin", type=pathlib.Path, required=True)
     parser.add_argument("--fuzz-bin", type=pathlib.Path, required=True)
