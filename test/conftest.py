@@ -28,11 +28,16 @@ def postgres_dsn():
         cluster.communicate("stop\n", timeout=60)
 
 
-def migrate(connection, direction):
+def apply_migrations(connection, direction):
     """Applies the migrations in order ('up'), or takes all back ('down'), each in a transaction of its own."""
     for file in sorted(MIGRATIONS.glob(f"*.{direction}.sql"), reverse=direction == "down"):
         with connection, connection.cursor() as cursor:
             cursor.execute(file.read_text())
+
+
+@pytest.fixture(scope="session")
+def migrate():
+    return apply_migrations
 
 
 @pytest.fixture(scope="session")
@@ -68,7 +73,7 @@ def template_database(new_database):
 
     with new_database() as dsn:
         connection = psycopg2.connect(dsn)
-        migrate(connection, "up")
+        apply_migrations(connection, "up")
         connection.close()
         yield parse_dsn(dsn)["dbname"]
 

@@ -1,5 +1,5 @@
 -- text 000, JSONB Querying
--- corrected: ?| looks at the keys of the top level, where the tags are not, so it never matched
+-- corrected: the any-key operator looks at the keys of the top level, where the tags are not, so it never matched
 -- Extract values from JSONB
 SELECT 
     id,
