@@ -4,6 +4,7 @@ The server is `cairn serve` of $CAIRN_BIN. With CAIRN_TEST_TARGET=mlflow it is t
 own, so that a test is proved right before it judges Cairn. Tests share the server: they make their own experiments and models,
 and never count what they did not make.
 """
+import contextlib
 import glob
 import os
 import pathlib
@@ -90,8 +91,8 @@ def as_postgres(*command):
     return ["runuser", "-u", "postgres", "--", *command] if os.geteuid() == 0 else list(command)
 
 
-def start_mlflow(folder):
-    """The stock server over a cluster in folder; returns it and how to end the cluster."""
+def start_mlflow(folder, stack):
+    """The stock server over a cluster in folder, which ends with the stack."""
     tools = sorted(glob.glob("/usr/lib/postgresql/*/bin"))[-1]
     cluster, artifacts = folder / "pg", folder / "artifacts"
     cluster.mkdir()
@@ -104,12 +105,12 @@ def start_mlflow(folder):
 
     run(f"{tools}/initdb", "-D", f"{cluster}/data", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8")
     run(f"{tools}/pg_ctl", "-D", f"{cluster}/data", "-w", "-l", f"{cluster}/log", "-o", f"-c listen_addresses='' -k {cluster}", "start")
+    stack.callback(run, f"{tools}/pg_ctl", "-D", f"{cluster}/data", "-m", "immediate", "stop")
     port = free_port()
-    server = Server(
+    return Server(
         [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"postgresql+psycopg2://postgres@/postgres?host={cluster}",
          "--artifacts-destination", str(artifacts), "--host", "127.0.0.1", "--port", str(port), "--workers", "1"],
-        port, folder / "server.log")
-    return server.wait(), lambda: run(f"{tools}/pg_ctl", "-D", f"{cluster}/data", "-m", "immediate", "stop")
+        port, folder / "server.log").wait()
 
 
 @pytest.fixture(scope="session")
@@ -121,19 +122,11 @@ def target():
 def server():
     folder = pathlib.Path(tempfile.mkdtemp(prefix="cairn-test-"))
     folder.chmod(0o755)  # the embedded PostgreSQL runs as another user
-    cleanup = lambda: None
-    running = None
-    try:
-        if TARGET == "mlflow":
-            running, cleanup = start_mlflow(folder)
-        else:
-            running = start_cairn(folder)
+    with contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        running = start_mlflow(folder, stack) if TARGET == "mlflow" else start_cairn(folder)
+        stack.callback(running.stop)
         yield running
-    finally:
-        if running:
-            running.stop()
-        cleanup()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 class Api:
@@ -149,7 +142,7 @@ class Api:
             options["json"] = body
         return self.session.request(method, url, timeout=60, allow_redirects=False, **options)
 
-    def get(self, path, **query):
+    def get(self, path, /, **query):
         return self.good(self.call("GET", path, params=query))
 
     def post(self, path, body):
