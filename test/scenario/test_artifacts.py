@@ -67,7 +67,7 @@ def test_download(client, run, tree, tmp_path):
     assert {str(p.relative_to(whole)): p.read_text() for p in whole.rglob("*") if p.is_file()} == files
 
 
-def test_texts_dicts_and_overwriting(fluent, client):
+def test_texts_dicts_and_overwriting(fluent):
     with fluent.start_run() as active:
         fluent.log_text("one", "notes/a.txt")
         fluent.log_text("two", "notes/a.txt")
@@ -98,7 +98,7 @@ def test_a_missing_file(client, run, tmp_path):
         client.download_artifacts(run, "none.txt", str(tmp_path))
 
 
-def test_big_file_is_streamed(api, server, root, tmp_path, target):
+def test_big_file_is_streamed(api, server, root, target):
     size = 192 << 20
 
     def memory_kib():

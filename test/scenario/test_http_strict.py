@@ -97,3 +97,29 @@ def test_or_and_parentheses(api, experiment, text, expected):
 @pytest.mark.parametrize("text", ["(params.a = '1'", "params.a = '1')", "()", "params.a = '1' OR", "(" * 5000 + "params.a = '1'" + ")" * 5000])
 def test_broken_parentheses(api, experiment, text):
     refused(api.call("POST", "runs/search", {"experiment_ids": [experiment], "filter": text}))
+
+
+def test_graphql_without_a_query(api):
+    for body in ({}, {"query": "{bad"}, {"query": 5}, {"query": "query { " + "a { " * 10000}):
+        answer = api.call("POST", "/graphql", body)
+        assert answer.status_code in (200, 400) and "errors" in answer.json() or answer.json()["error_code"] == "INVALID_PARAMETER_VALUE"
+
+
+def test_graphql_takes_enums_and_step_ranges(api, experiment, run):
+    api.post("runs/log-batch", {"run_id": run, "metrics": [{"key": "m", "value": i, "timestamp": i, "step": i} for i in range(5)]})
+    query = "query S($data: MlflowSearchRunsInput!) { mlflowSearchRuns(input: $data) { runs { info { runUuid } } } }"
+    found = api.post("/graphql", {"query": query, "variables": {"data": {"experimentIds": [experiment], "runViewType": "ACTIVE_ONLY"}}})
+    assert found["data"]["mlflowSearchRuns"]["runs"] == [{"info": {"runUuid": run}}]
+    query = "query H($data: MlflowGetMetricHistoryBulkIntervalInput!) { mlflowGetMetricHistoryBulkInterval(input: $data) { metrics { step } } }"
+    found = api.post("/graphql", {"query": query, "variables": {"data": {"runIds": [run], "metricKey": "m", "startStep": 1, "endStep": 2}}})
+    assert [m["step"] for m in found["data"]["mlflowGetMetricHistoryBulkInterval"]["metrics"]] == ["1", "2"]
+
+
+def test_versions_made_at_once_are_all_made(api, unique):
+    from concurrent.futures import ThreadPoolExecutor
+
+    name = unique()
+    api.post("registered-models/create", {"name": name})
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: api.post("model-versions/create", {"name": name, "source": "s3://b/x"})["model_version"]["version"], range(16)))
+    assert sorted(made, key=int) == [str(i) for i in range(1, 17)]

@@ -134,7 +134,7 @@ def test_latest_versions_by_get_and_post(api, unique):
     assert [v["version"] for v in posted["model_versions"]] == ["1"]
 
 
-def test_experiments_search_by_get(api, experiment, unique):
+def test_experiments_search_by_get(api, experiment):
     found = api.call("GET", "experiments/search", params={"max_results": 5, "filter": f"experiment_id = '{experiment}'", "order_by": ["name DESC"], "view_type": "ALL"})
     assert [e["experiment_id"] for e in found.json()["experiments"]] == [experiment]
 

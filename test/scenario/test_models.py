@@ -59,7 +59,7 @@ def test_second_version_and_alias_moved(fluent, client, unique, trained):
     assert numpy.array_equal(second, (first + 1) % 3)
 
 
-def test_register_from_a_run(fluent, client, unique, trained):
+def test_register_from_a_run(fluent, unique, trained):
     model, features = trained
     name = unique("iris")
     with fluent.start_run() as active:

@@ -129,7 +129,7 @@ def test_tags(client, run, error_of):
     assert error_of(client.delete_tag, run, "empty").error_code == "RESOURCE_DOES_NOT_EXIST"
 
 
-def test_delete_and_restore(client, experiment, run, error_of):
+def test_delete_and_restore(client, experiment, run):
     client.log_metric(run, "m", 1)
     client.delete_run(run)
     assert client.get_run(run).info.lifecycle_stage == "deleted"

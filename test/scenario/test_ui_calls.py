@@ -45,7 +45,7 @@ def test_history_bulk_interval(api, pair):
     assert point == {"key": "m", "value": 0.0, "timestamp": 100, "step": 0, "run_id": a}
 
 
-def test_search_datasets(api, experiment, run):
+def test_search_datasets(api, experiment):
     for role in ("train", "eval"):
         other = api.create_run(experiment)
         api.post("runs/log-inputs", {"run_id": other, "datasets": [{"tags": [{"key": "mlflow.data.context", "value": role}],
