@@ -1,0 +1,43 @@
+// The server put together: the only place that knows every module.
+//
+// Order of life: PostgreSQL, reactor, pool, modules, HTTP server; torn down the other way round, so that no request
+// finds what it needs already gone. All but `cluster` belongs to the reactor's thread.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/config.h"
+#include "base/reactor.h"
+#include "cluster/cluster.h"
+#include "db/pool.h"
+#include "http/auth.h"
+#include "http/router.h"
+#include "http/server.h"
+
+namespace cairn::app {
+
+struct App {
+  ServerConfig config;
+  Reactor& reactor;
+  // Null when the database is someone else's (database_url).
+  cluster::Cluster* cluster;
+  db::Pool pool;
+  http::Router router;
+  // Null when there are no credentials.
+  std::unique_ptr<http::Authenticator> authenticator;
+  std::unique_ptr<http::Server> server;
+
+  App(ServerConfig config, Reactor& reactor, cluster::Cluster* cluster, const std::string& connection_string);
+};
+
+// Adds every module's routes. A module gives one function for it.
+void register_routes(http::Router& router, App& app);
+
+// Runs the server until SIGINT or SIGTERM. Returns the exit code; throws Error when it cannot start.
+int serve(const ServerConfig& config);
+
+// The text of /metrics, in Prometheus' format.
+std::string render_metrics(const App& app);
+
+}  // namespace cairn::app

@@ -1,0 +1,188 @@
+#include "app/commands.h"
+
+#include <openssl/rand.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <iostream>
+
+#include "app/app.h"
+#include "app/database.h"
+#include "app/doctor.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/version.h"
+#include "schema/cli.h"
+
+namespace cairn::app {
+namespace {
+
+// Reads a line; a terminal does not show what is typed.
+std::string read_secret(const std::string& prompt) {
+  termios shown{};
+  const bool terminal = isatty(STDIN_FILENO) && tcgetattr(STDIN_FILENO, &shown) == 0;
+  if (terminal) {
+    termios hidden = shown;
+    hidden.c_lflag &= ~tcflag_t(ECHO);
+    tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden);
+    std::cerr << prompt << std::flush;
+  }
+  std::string secret;
+  std::getline(std::cin, secret);
+  if (terminal) {
+    tcsetattr(STDIN_FILENO, TCSAFLUSH, &shown);
+    std::cerr << "\n";
+  }
+  return secret;
+}
+
+std::string random_token() {
+  std::array<unsigned char, 32> bytes;
+  if (RAND_bytes(bytes.data(), int(bytes.size())) != 1)
+    throw Error(ErrorCode::kInternalError, "the system gives no random numbers");
+  std::string token = "cairn_";
+  for (const unsigned char byte : bytes) {
+    constexpr char digits[] = "0123456789abcdef";
+    token += digits[byte >> 4];
+    token += digits[byte & 15];
+  }
+  return token;
+}
+
+// What a command that is not the server says goes to the user, not into a log.
+void quiet_log() { log::configure(log::Format::kText, "warn"); }
+
+}  // namespace
+
+void CommandLine::add_settings(CLI::App* command, std::initializer_list<const char*> names) {
+  command->add_option("--config", sources_.config_file, "Configuration file (TOML)");
+  for (const char* name : names) {
+    for (const ConfigKey& key : config_keys()) {
+      if (key.name != std::string_view(name)) continue;
+      std::string option = name;
+      std::replace(option.begin(), option.end(), '_', '-');
+      std::string variable = name;
+      std::transform(variable.begin(), variable.end(), variable.begin(),
+                     [](unsigned char c) { return char(toupper(c)); });
+      const std::string help = std::string(key.help) + " [CAIRN_" + variable + "]";
+      auto store = [this, name = std::string(name)](const std::string& value) { sources_.options[name] = value; };
+      if (std::holds_alternative<bool ServerConfig::*>(key.member)) {
+        command->add_flag_callback(
+            "--" + option, [store] { store("true"); }, help);
+      } else {
+        command->add_option_function<std::string>("--" + option, store, help);
+      }
+    }
+  }
+}
+
+ConfigSources CommandLine::sources_with_environment() const {
+  ConfigSources sources = sources_;
+  sources.environment = process_environment();
+  return sources;
+}
+
+void add_serve(CommandLine& line) {
+  CLI::App* serve_command =
+      line.add("serve", "Run the server, with a PostgreSQL of its own unless --database-url names one");
+  serve_command->footer(
+      "Example: cairn serve --data-dir ~/cairn\nThen:    mlflow.set_tracking_uri(\"http://127.0.0.1:5000\")");
+  line.add_settings(serve_command, {"data_dir", "database_url", "migrate", "host", "port", "tls_certificate", "tls_key",
+                                    "credentials", "insecure", "pool_size", "max_overflow", "pool_timeout_s",
+                                    "artifact_root", "postgres_port", "postgres_bin", "log_format", "log_level"});
+  line.on(serve_command, [&line] { return serve(line.settings()); });
+}
+
+void add_migrate(CommandLine& line) {
+  using Options = schema::MigrateOptions;
+  using Action = Options::Action;
+  CLI::App* migrate = line.add("migrate", "Bring the database's schema to a chosen step, or say where it stands");
+  migrate->require_subcommand(1);
+  migrate->footer("Example: cairn migrate upgrade head --database-url postgresql://user@host/db");
+  auto options = std::make_shared<Options>();
+  auto add = [&](Action action, const char* name, const char* help) {
+    CLI::App* command = line.add(migrate, name, help);
+    command->add_option("--directory", options->directory, "Steps from files here instead of those in the binary");
+    command->add_flag("--json", options->json, "Print one JSON value");
+    if (action != Action::kRevision) {
+      command->add_option("--lineage", options->lineage, "Name of a set of steps; default: user, with --directory");
+      line.add_settings(command, {"data_dir", "database_url", "postgres_bin"});
+    }
+    line.on(command, [&line, options, action] {
+      quiet_log();
+      options->action = action;
+      if (action == Action::kRevision) return schema::run_migrate(*options, std::cout, std::cerr);
+      const CommandDatabase database(line.settings());
+      options->connection_string = database.connection_string();
+      return schema::run_migrate(*options, std::cout, std::cerr);
+    });
+    return command;
+  };
+  add(Action::kRevision, "revision", "Make the files of a new step in --directory (default: migrations)")
+      ->add_option("-m,--message", options->message, "What it changes, as in \"module: change\"")
+      ->required();
+  auto add_targeted = [&](Action action, const char* name, const char* help, const char* target_help,
+                          const char* fallback) {
+    CLI::App* command = add(action, name, help);
+    CLI::Option* target = command->add_option("target", options->target, target_help);
+    if (fallback == nullptr)
+      target->required();
+    else
+      command->preparse_callback([options, fallback](size_t) { options->target = fallback; });
+    command->add_flag("--sql", options->print_sql, "Print the SQL instead of running it");
+  };
+  add_targeted(Action::kUpgrade, "upgrade", "Apply steps", "head (default), +n steps, or a step's number", "head");
+  add_targeted(Action::kDowngrade, "downgrade", "Take steps back", "-n steps, base, or the number to go back to",
+               nullptr);
+  add(Action::kCurrent, "current", "The step that the database is at");
+  add(Action::kHistory, "history", "All steps, and when each was applied");
+}
+
+void add_doctor(CommandLine& line) {
+  CLI::App* command =
+      line.add("doctor", "Check versions, extensions, permissions, settings and disk, and say what to do");
+  line.add_settings(command, {"data_dir", "database_url", "artifact_root", "postgres_bin"});
+  auto as_json = std::make_shared<bool>(false);
+  command->add_flag("--json", *as_json, "Print one JSON object");
+  line.on(command, [&line, as_json] {
+    quiet_log();
+    return run_doctor(line.settings(), *as_json, std::cout);
+  });
+}
+
+void add_credentials(CommandLine& line) {
+  CLI::App* credentials = line.add("credentials", "Make entries for the file that --credentials names");
+  credentials->require_subcommand(1);
+  auto name = std::make_shared<std::string>();
+  CLI::App* user =
+      line.add(credentials, "user", "Ask for a password (or read it from standard input) and print the user's entry");
+  user->add_option("name", *name, "The user's name")->required();
+  line.on(user, [name] {
+    const std::string password = read_secret("Password: ");
+    if (password.empty()) throw invalid("an empty password protects nothing: type one, or give it on standard input");
+    std::cout << "[[users]]\nname = " << json::quote(*name)
+              << "\npassword_hash = " << json::quote(http::hash_password(password)) << "\n";
+    return 0;
+  });
+  CLI::App* token = line.add(credentials, "token", "Make a token: print it once, on standard error, and its entry");
+  token->add_option("name", *name, "Whom it stands for")->required();
+  line.on(token, [name] {
+    const std::string secret = random_token();
+    std::cerr << "The token, shown only now: " << secret << "\n";
+    std::cout << "[[tokens]]\nname = " << json::quote(*name) << "\nsha256 = \"" << http::sha256_hex(secret) << "\"\n";
+    return 0;
+  });
+}
+
+void add_version(CommandLine& line) {
+  CLI::App* command = line.add("version", "Print the version");
+  line.on(command, [] {
+    std::cout << kVersion << "\n";
+    return 0;
+  });
+}
+
+}  // namespace cairn::app

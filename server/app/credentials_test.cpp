@@ -1,0 +1,57 @@
+#include "app/credentials.h"
+
+#include <gtest/gtest.h>
+
+#include <unistd.h>
+
+#include <cstdlib>
+#include <fstream>
+
+#include "base/error.h"
+
+namespace cairn::app {
+namespace {
+
+class CredentialsTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    char name[] = "/tmp/cairn-credentials-XXXXXX";
+    const int fd = mkstemp(name);
+    ASSERT_GE(fd, 0);
+    close(fd);
+    path_ = name;
+  }
+  void TearDown() override { unlink(path_.c_str()); }
+  http::Credentials load(const std::string& text) {
+    std::ofstream(path_) << text;
+    return load_credentials(path_);
+  }
+  std::string path_;
+};
+
+const std::string kSha256(64, 'a');
+
+TEST_F(CredentialsTest, R20_ReadsUsersAndTokens) {
+  const auto credentials =
+      load("[[users]]\nname = 'ann'\npassword_hash = '$argon2id$v=19$x'\n[[tokens]]\nname = 'ci'\nsha256 = '" +
+           kSha256 + "'\n");
+  ASSERT_EQ(credentials.users.size(), 1u);
+  EXPECT_EQ(credentials.users[0].name, "ann");
+  ASSERT_EQ(credentials.tokens.size(), 1u);
+  EXPECT_EQ(credentials.tokens[0].sha256_hex, kSha256);
+  EXPECT_TRUE(load_credentials("").empty());
+}
+
+// A file that would silently let nobody in, or keep a password in the clear, is refused.
+TEST_F(CredentialsTest, R20_RefusesWhatIsNotAHash) {
+  for (const std::string text :
+       {"", "users = 3", "[[users]]\nname = 'ann'", "[[users]]\nname = 'ann'\npassword_hash = 'secret'",
+        "[[users]]\nname = 'ann'\npassword = 'secret'", "[[tokens]]\nname = 'ci'\nsha256 = 'abc'",
+        "[[groups]]\nname = 'x'", "[["}) {
+    EXPECT_THROW(load(text), Error) << text;
+  }
+  EXPECT_THROW(load_credentials("/nonexistent/file"), Error);
+}
+
+}  // namespace
+}  // namespace cairn::app
