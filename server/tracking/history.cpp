@@ -1,0 +1,172 @@
+// Reads a series from its last point, its tail and its chunks (docs/formats/metrics.md), sorts it by (timestamp, step,
+// value) as MLflow does, and leaves out exact duplicates. A page token names the last point that was given, so that a
+// page stays right while points are added.
+#include "tracking/history.h"
+
+#include <algorithm>
+#include <bit>
+#include <charconv>
+#include <cmath>
+#include <tuple>
+
+#include "base/json.h"
+#include "http/mlflow.h"
+
+namespace cairn::tracking {
+namespace {
+
+using http::Request;
+using http::Response;
+
+constexpr int64_t kMaxPage = 25000;
+constexpr size_t kMaxBulkRuns = 100;
+
+// One row of three arrays for the series' head and one for each chunk that may hold points from $3 on.
+constexpr db::Statement kSeries{
+    "metric_history",
+    "WITH series AS (SELECT s.* FROM tracking.metric_series s JOIN tracking.training_runs r ON r.id = s.run "
+    "JOIN tracking.keys k USING (key_id) WHERE r.run_id = $1 AND k.name = $2) "
+    "SELECT tail_steps || last_step, tail_timestamps || last_timestamp, tail_values || last_value FROM series "
+    "UNION ALL "
+    "SELECT c.steps, c.timestamps, c.values FROM series s JOIN tracking.metric_chunks c USING (run, key_id) "
+    "WHERE c.max_timestamp >= $3"};
+
+struct Point {
+  int64_t timestamp;
+  int64_t step;
+  double value;
+  // NaN stands where 0 does, after it.
+  auto order() const {
+    const bool nan = std::isnan(value);
+    return std::tuple(timestamp, step, nan ? 0.0 : value, nan);
+  }
+  bool operator<(const Point& other) const { return order() < other.order(); }
+  bool operator==(const Point& other) const { return order() == other.order(); }
+};
+
+std::string page_token(const Point& last) {
+  return std::to_string(last.timestamp) + "." + std::to_string(last.step) + "." +
+         std::to_string(std::bit_cast<uint64_t>(last.value));
+}
+
+Point parse_page_token(const std::string& token) {
+  const auto refuse = [&]() -> Error { return invalid("Invalid page token '" + token + "'."); };
+  const char* at = token.data();
+  const char* end = at + token.size();
+  Point point{};
+  uint64_t bits = 0;
+  auto result = std::from_chars(at, end, point.timestamp);
+  if (result.ec != std::errc() || result.ptr == end || *result.ptr != '.') throw refuse();
+  result = std::from_chars(result.ptr + 1, end, point.step);
+  if (result.ec != std::errc() || result.ptr == end || *result.ptr != '.') throw refuse();
+  result = std::from_chars(result.ptr + 1, end, bits);
+  if (result.ec != std::errc() || result.ptr != end) throw refuse();
+  point.value = std::bit_cast<double>(bits);
+  return point;
+}
+
+task<std::vector<Point>> load_points(db::Pool& pool, const std::string& run_id, const std::string& key,
+                                     int64_t from_timestamp) {
+  const db::Rows rows = co_await pool.query(kSeries, db::Params::of(run_id, key, from_timestamp));
+  std::vector<Point> points;
+  for (int i = 0; i < rows.size(); ++i) {
+    const auto steps = rows.integers(i, 0);
+    const auto timestamps = rows.integers(i, 1);
+    const auto values = rows.numbers(i, 2);
+    for (size_t j = 0; j < steps.size(); ++j) points.push_back({timestamps[j], steps[j], values[j]});
+  }
+  if (!std::is_sorted(points.begin(), points.end())) std::sort(points.begin(), points.end());
+  points.erase(std::unique(points.begin(), points.end()), points.end());
+  co_return points;
+}
+
+void write_point(json::Writer& writer, std::string_view key, const Point& point, const std::string* run_id) {
+  writer.begin_object();
+  writer.field("key", key);
+  writer.field("value", point.value);
+  writer.field("timestamp", point.timestamp);
+  writer.field("step", point.step);
+  if (run_id != nullptr) writer.field("run_id", *run_id);
+  writer.end_object();
+}
+
+task<Response> get_history(db::Pool& pool, Request& request) {
+  std::string run_id, key, token;
+  std::optional<int64_t> limit;
+  {
+    const http::Arguments arguments(request);
+    run_id = arguments->string("run_id").value_or("");
+    if (run_id.empty()) run_id = arguments->string("run_uuid").value_or("");
+    if (run_id.empty()) arguments->required_string("run_id");
+    key = arguments->required_string("metric_key");
+    token = arguments->string("page_token").value_or("");
+    limit = arguments->integer("max_results");
+  }
+  if (limit && *limit <= 0) {
+    throw invalid("Invalid value " + std::to_string(*limit) +
+                  " for parameter 'max_results' supplied. It must be a positive integer.");
+  }
+  std::optional<Point> after;
+  if (!token.empty()) after = parse_page_token(token);
+  const auto points = co_await load_points(pool, run_id, key, after ? after->timestamp : INT64_MIN);
+  auto first = after ? std::upper_bound(points.begin(), points.end(), *after) : points.begin();
+  const auto left = static_cast<size_t>(points.end() - first);
+  const size_t count = limit ? std::min<size_t>(left, std::min(*limit, kMaxPage)) : left;
+
+  Response response;
+  response.body.reserve(count * 72 + 64);
+  json::Writer writer(response.body);
+  writer.begin_object();
+  if (count > 0) {
+    writer.key("metrics");
+    writer.begin_array();
+    for (size_t i = 0; i < count; ++i) write_point(writer, key, first[i], nullptr);
+    writer.end_array();
+  }
+  if (count < left) writer.field("next_page_token", page_token(first[count - 1]));
+  writer.end_object();
+  co_return response;
+}
+
+task<Response> get_history_bulk(db::Pool& pool, Request& request) {
+  std::vector<std::string> run_ids;
+  std::string key;
+  int64_t limit = kMaxPage;
+  {
+    const http::Arguments arguments(request);
+    run_ids = arguments->strings("run_id");
+    key = arguments->required_string("metric_key");
+    limit = std::clamp<int64_t>(arguments->integer("max_results").value_or(kMaxPage), 0, kMaxPage);
+  }
+  if (run_ids.empty()) throw invalid("GetMetricHistoryBulk request must specify at least one run_id.");
+  if (run_ids.size() > kMaxBulkRuns) {
+    throw invalid("GetMetricHistoryBulk request cannot specify more than 100 run_ids. Received " +
+                  std::to_string(run_ids.size()) + " run_ids.");
+  }
+  Response response;
+  json::Writer writer(response.body);
+  writer.begin_object();
+  writer.key("metrics");
+  writer.begin_array();
+  for (const std::string& run_id : run_ids) {
+    const auto points = co_await load_points(pool, run_id, key, INT64_MIN);
+    for (const Point& point : points) {
+      if (limit-- <= 0) break;
+      write_point(writer, key, point, &run_id);
+    }
+  }
+  writer.end_array();
+  writer.end_object();
+  co_return response;
+}
+
+}  // namespace
+
+void register_history_routes(http::Router& router, db::Pool& pool) {
+  http::add_mlflow_route(router, "GET", "/mlflow/metrics/get-history",
+                         [&pool](Request& request) { return get_history(pool, request); });
+  router.add("GET", "/ajax-api/2.0/mlflow/metrics/get-history-bulk",
+             [&pool](Request& request) { return get_history_bulk(pool, request); });
+}
+
+}  // namespace cairn::tracking

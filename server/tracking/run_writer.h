@@ -1,0 +1,70 @@
+// Writes to runs: metrics, params and tags, many requests in one transaction (group_commit.h).
+//
+// A request is written whole or not at all. Rules of MLflow: the run must exist and be active; a param keeps its first
+// value; a tag takes its last.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "db/pool.h"
+#include "tracking/group_commit.h"
+
+namespace cairn::tracking {
+
+struct Metric {
+  std::string key;
+  double value = 0;
+  int64_t timestamp = 0;
+  int64_t step = 0;
+};
+
+struct KeyValue {
+  std::string key;
+  std::string value;
+};
+
+struct RunWrite {
+  std::string run_id;
+  std::vector<Metric> metrics;
+  std::vector<KeyValue> params;
+  std::vector<KeyValue> tags;
+  // A batch words a changed param in its own way.
+  bool is_batch = false;
+};
+
+struct RunCreate {
+  std::string run_id;
+  std::string run_name;
+  int64_t experiment_id = 0;
+  std::string user_id;
+  int64_t start_time = 0;
+  std::vector<KeyValue> tags;
+};
+
+struct RunCreated {
+  std::string artifact_uri;
+};
+
+class RunWriter {
+ public:
+  // The pool must outlive the writer.
+  explicit RunWriter(db::Pool& pool);
+  // Returns after COMMIT. Throws Error: kResourceDoesNotExist, kInvalidParameterValue, or what the database said.
+  task<> write(RunWrite request);
+  task<RunCreated> create(RunCreate request);
+
+ private:
+  struct Nothing {};
+  using Writes = GroupCommit<RunWrite, Nothing>;
+  using Creates = GroupCommit<RunCreate, RunCreated>;
+  task<> commit_writes(Writes::Group& group);
+  task<> commit_creates(Creates::Group& group);
+
+  db::Pool& pool_;
+  Writes writes_;
+  Creates creates_;
+};
+
+}  // namespace cairn::tracking

@@ -1,0 +1,17 @@
+#include "tracking/api.h"
+#include "tracking/experiments.h"
+#include "tracking/history.h"
+#include "tracking/run_writer.h"
+#include "tracking/runs.h"
+
+namespace cairn::tracking {
+
+Tracking::Tracking(http::Router& router, db::Pool& pool) : writer_(std::make_unique<RunWriter>(pool)) {
+  register_experiment_routes(router, pool);
+  register_run_routes(router, pool, *writer_);
+  register_history_routes(router, pool);
+}
+
+Tracking::~Tracking() = default;
+
+}  // namespace cairn::tracking
