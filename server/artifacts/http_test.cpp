@@ -6,45 +6,13 @@
 namespace cairn::artifacts {
 namespace {
 
-using testing::Pieces;
+using testing::Answer;
 
-struct Answer {
-  int status = 0;
-  std::string content_type;
-  std::string body;
-  std::map<std::string, std::string> headers;
-};
-
-// The proxy's routes; the pool is there because the other routes want one, and never connects.
-class Proxy : public ::testing::Test {
+// The other routes want a pool; these never let it connect.
+class Proxy : public ::testing::Test, protected testing::Caller {
  protected:
-  Proxy() { register_routes(router_, pool_, store_); }
-
-  Answer call(const std::string& method, const std::string& target, std::vector<std::string> body = {},
-              const std::string& range = "") {
-    http::Request request;
-    request.method = method;
-    request.raw_target = target;
-    const size_t query = target.find('?');
-    if (query != target.npos) request.query = *http::parse_query(target.substr(query + 1));
-    if (!range.empty()) request.headers.emplace_back("range", range);
-    request.stream = std::make_unique<Pieces>(std::move(body));
-    http::Router::Match match = router_.match(method, target.substr(0, query));
-    if (match.route == nullptr) return {match.path_exists ? 405 : 404, "", "", {}};
-    request.captures = std::move(match.captures);
-    http::Response response = reactor_.block_on(http::dispatch(*match.route, request));
-    Answer answer{response.status, response.content_type, response.body, {}};
-    for (const auto& [name, value] : response.headers) answer.headers[name] = value;
-    if (response.stream) answer.body = testing::read_all(reactor_, *response.stream);
-    return answer;
-  }
-
+  Proxy() : Caller("") {}
   const std::string base_ = "/api/2.0/mlflow-artifacts/artifacts";
-  Reactor reactor_;
-  testing::TemporaryDirectory directory_;
-  LocalArtifactStore store_{(directory_.path() / "root").string()};
-  db::Pool pool_{db::PoolOptions{}};
-  http::Router router_;
 };
 
 TEST_F(Proxy, UploadListDownloadDelete) {
