@@ -1,0 +1,1 @@
+ALTER TABLE registry.models DROP COLUMN last_version;
