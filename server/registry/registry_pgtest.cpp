@@ -41,7 +41,10 @@ class RegistryTest : public testing::Test {
     else
       request.body = input;
     http::Response response = co_await http::dispatch(*match.route, request);
-    co_return Answer{response.status, response.body};
+    // PostgreSQL writes some of its JSON with spaces.
+    std::string body = response.body;
+    for (size_t at; (at = body.find("\" : ")) != std::string::npos;) body.replace(at, 4, "\":");
+    co_return Answer{response.status, body};
   }
   Answer mlflow(const std::string& method, const std::string& path, const std::string& input = "") {
     return reactor_.block_on(call(method, "/api/2.0/mlflow/" + path, input));
@@ -74,7 +77,7 @@ class RegistryTest : public testing::Test {
 TEST_F(RegistryTest, AModelIsMadeReadRenamedAndDeleted) {
   EXPECT_ANSWER(mlflow("POST", "registered-models/create",
                        R"({"name":"M1","description":"d","tags":[{"key":"a","value":"1"},{"key":"a","value":"b"}]})"),
-                200, R"("tags" : [{"key" : "a", "value" : "b"}])");
+                200, R"("tags":[{"key":"a","value":"b"}])");
   EXPECT_ANSWER(mlflow("POST", "registered-models/create", R"({"name":"M1"})"), 400,
                 "Registered Model (name=M1) already exists.");
   EXPECT_ANSWER(mlflow("POST", "registered-models/create", R"({"name":"a/b"})"), 400,
@@ -85,7 +88,7 @@ TEST_F(RegistryTest, AModelIsMadeReadRenamedAndDeleted) {
   EXPECT_ANSWER(mlflow("PATCH", "registered-models/update", R"({"name":"M1","description":"d2"})"), 200, "d2");
   EXPECT_ANSWER(mlflow("POST", "registered-models/set-tag", R"({"name":"M1","key":"t","value":"v"})"), 200, "{}");
   EXPECT_ANSWER(mlflow("DELETE", "registered-models/delete-tag", R"({"name":"M1","key":"a"})"), 200, "{}");
-  EXPECT_ANSWER(mlflow("GET", "registered-models/get", "name=M1"), 200, R"("tags" : [{"key" : "t", "value" : "v"}])");
+  EXPECT_ANSWER(mlflow("GET", "registered-models/get", "name=M1"), 200, R"("tags":[{"key":"t","value":"v"}])");
   make_versions("M2", 0);
   EXPECT_ANSWER(mlflow("POST", "registered-models/rename", R"({"name":"M2","new_name":"M1"})"), 400,
                 "RESOURCE_ALREADY_EXISTS");
@@ -98,12 +101,12 @@ TEST_F(RegistryTest, AModelIsMadeReadRenamedAndDeleted) {
 
 TEST_F(RegistryTest, VersionNumbersRiseAndAreNeverGivenAgain) {
   make_versions("M", 3);
-  EXPECT_ANSWER(mlflow("GET", "model-versions/get", "name=M&version=3"), 200, R"("current_stage" : "None")");
+  EXPECT_ANSWER(mlflow("GET", "model-versions/get", "name=M&version=3"), 200, R"("current_stage":"None")");
   EXPECT_ANSWER(mlflow("DELETE", "model-versions/delete", R"({"name":"M","version":"3"})"), 200, "{}");
   EXPECT_ANSWER(mlflow("GET", "model-versions/get", "name=M&version=3"), 404,
                 "Model Version (name=M, version=3) not found");
   EXPECT_ANSWER(mlflow("POST", "model-versions/create", R"({"name":"M","source":"s3://b/x"})"), 200,
-                R"("version" : "4")");
+                R"("version":"4")");
   EXPECT_EQ(count("SELECT count(*) FROM registry.model_versions WHERE version = 4 AND semver = '4.0.0'"), 1);
   EXPECT_ANSWER(mlflow("GET", "model-versions/get", "name=M&version=abc"), 400,
                 "Parameter 'version' must be an integer, got 'abc'.");
@@ -125,12 +128,12 @@ TEST_F(RegistryTest, AVersionLinksItsRunAndItsSourceMustBeThatRuns) {
       "The run_id request parameter must identify the resource that contains the source.");
   EXPECT_ANSWER(mlflow("POST", "model-versions/create",
                        R"({"name":"M","source":"mlflow-artifacts:/0/r1/artifacts/m","run_id":"r1"})"),
-                200, R"("version" : "1")");
+                200, R"("version":"1")");
   EXPECT_EQ(count("SELECT count(*) FROM tracking.training_runs r JOIN registry.model_versions v USING (version_id) "
                   "WHERE r.model_name = 'M' AND v.version = 1"),
             1);
   EXPECT_ANSWER(mlflow("POST", "model-versions/create", R"({"name":"M","source":"models:/M/1"})"), 200,
-                R"("run_id" : "r1")");
+                R"("run_id":"r1")");
   EXPECT_ANSWER(mlflow("GET", "model-versions/get-download-uri", "name=M&version=2"), 200,
                 "mlflow-artifacts:/0/r1/artifacts/m");
   for (const char* source : {"/tmp/x", "file:///tmp/x", "relative/path", "mlflow-artifacts:/../x", "s3://b/%2e%2e/x",
@@ -144,7 +147,7 @@ TEST_F(RegistryTest, AVersionLinksItsRunAndItsSourceMustBeThatRuns) {
 TEST_F(RegistryTest, StagesMoveAndArchiveOthers) {
   make_versions("M", 3);
   EXPECT_ANSWER(mlflow("POST", "model-versions/transition-stage", R"({"name":"M","version":"1","stage":"staging"})"),
-                200, R"("current_stage" : "Staging")");
+                200, R"("current_stage":"Staging")");
   EXPECT_ANSWER(mlflow("POST", "model-versions/transition-stage",
                        R"({"name":"M","version":"2","stage":"Staging","archive_existing_versions":true})"),
                 200, "Staging");
@@ -152,7 +155,7 @@ TEST_F(RegistryTest, StagesMoveAndArchiveOthers) {
   EXPECT_ANSWER(mlflow("POST", "model-versions/transition-stage", R"({"name":"M","version":"2","stage":"BOGUS"})"), 400,
                 "Invalid Model Version stage: BOGUS. Value must be one of None, Staging, Production, Archived.");
   EXPECT_ANSWER(mlflow("GET", "registered-models/get-latest-versions", "name=M&stages=Staging"), 200,
-                R"("version" : "2")");
+                R"("version":"2")");
   EXPECT_EQ(count("SELECT count(*) FROM registry.models WHERE status = 'staging'"), 1);
 }
 
@@ -166,10 +169,10 @@ TEST_F(RegistryTest, AliasesAreCaseSensitiveAndGoWithTheirVersion) {
                 "Version alias name 'V12' is reserved.");
   EXPECT_ANSWER(mlflow("POST", "registered-models/alias", R"({"name":"M","alias":"x","version":"9"})"), 404,
                 "Model Version (name=M, version=9) not found");
-  EXPECT_ANSWER(mlflow("GET", "registered-models/alias", "name=M&alias=champion"), 200, R"("aliases" : ["champion"])");
+  EXPECT_ANSWER(mlflow("GET", "registered-models/alias", "name=M&alias=champion"), 200, R"("aliases":["champion"])");
   EXPECT_ANSWER(mlflow("GET", "registered-models/alias", "name=M&alias=Champion"), 400,
                 "Registered model alias Champion not found.");
-  EXPECT_ANSWER(mlflow("GET", "registered-models/alias", "name=M&alias=latest"), 200, R"("version" : "2")");
+  EXPECT_ANSWER(mlflow("GET", "registered-models/alias", "name=M&alias=latest"), 200, R"("version":"2")");
   EXPECT_ANSWER(mlflow("DELETE", "model-versions/delete", R"({"name":"M","version":"2"})"), 200, "{}");
   EXPECT_ANSWER(mlflow("GET", "registered-models/alias", "name=M&alias=champion"), 400, "not found");
   EXPECT_ANSWER(mlflow("DELETE", "registered-models/alias", R"({"name":"M","alias":"champion"})"), 200, "{}");
@@ -191,9 +194,9 @@ TEST_F(RegistryTest, SearchesFilterOrderAndPage) {
   EXPECT_TRUE(tagged.has("a2") && !tagged.has("a1")) << tagged.body;
   EXPECT_ANSWER(mlflow("GET", "registered-models/search", "filter=tag.`mlflow.prompt.is_prompt`+%3D+'true'"), 200,
                 R"("p")");
-  EXPECT_FALSE(mlflow("GET", "registered-models/search").has(R"("name" : "p")"));
+  EXPECT_FALSE(mlflow("GET", "registered-models/search").has(R"("name":"p")"));
   const Answer either = mlflow("GET", "model-versions/search", "filter=(name='a1'+OR+name='b1')+AND+version_number>1");
-  EXPECT_TRUE(either.has("a1") && either.has("b1") && !either.has(R"("version" : "1")")) << either.body;
+  EXPECT_TRUE(either.has("a1") && either.has("b1") && !either.has(R"("version":"1")")) << either.body;
   EXPECT_ANSWER(mlflow("GET", "model-versions/search", "filter=run_id+IN+()"), 400, "empty list");
   EXPECT_ANSWER(mlflow("GET", "model-versions/search", "filter=version_number+IN+(1)"), 400,
                 "Only ['name', 'run_id'] attributes support comparison with a list of quoted string values.");
@@ -210,13 +213,13 @@ TEST_F(RegistryTest, ProductionNeedsAnApprovalWhereTheModelSaysSo) {
   EXPECT_ANSWER(v1("PATCH", "models/M", R"({"requires_approval":true})"), 200, "registered_model");
   const std::string promote = R"({"name":"M","version":"1","stage":"Production"})";
   EXPECT_ANSWER(mlflow("POST", "model-versions/transition-stage", promote), 403, "PERMISSION_DENIED");
-  EXPECT_ANSWER(v1("POST", "approvals", R"({"model":"M","version":"1"})"), 200, R"("status" : "pending")");
+  EXPECT_ANSWER(v1("POST", "approvals", R"({"model":"M","version":"1"})"), 200, R"("status":"pending")");
   EXPECT_ANSWER(mlflow("POST", "model-versions/transition-stage", promote), 403, "has no approval for Production");
-  EXPECT_ANSWER(v1("POST", "approvals/1/approve", R"({"comment":"fine"})"), 200, R"("decided_by" : "ada")");
+  EXPECT_ANSWER(v1("POST", "approvals/1/approve", R"({"comment":"fine"})"), 200, R"("decided_by":"ada")");
   EXPECT_ANSWER(v1("POST", "approvals/1/reject", "{}"), 409, "already approved");
   EXPECT_ANSWER(mlflow("POST", "model-versions/transition-stage", promote), 200, "Production");
-  EXPECT_ANSWER(v1("GET", "audit", "object_type=approval"), 200, R"("action" : "approve")");
-  EXPECT_ANSWER(v1("GET", "approvals", "model=M&status=approved"), 200, R"("approval_id" : 1)");
+  EXPECT_ANSWER(v1("GET", "audit", "object_type=approval"), 200, R"("action":"approve")");
+  EXPECT_ANSWER(v1("GET", "approvals", "model=M&status=approved"), 200, R"("approval_id":1)");
   EXPECT_ANSWER(v1("POST", "deployments", R"({"model":"M","version":"1","environment":"production"})"), 200, "active");
 }
 
@@ -226,20 +229,20 @@ TEST_F(RegistryTest, DeploymentsKeepTheirHistoryAndRollBackStepByStep) {
     EXPECT_ANSWER(
         v1("POST", "deployments",
            R"({"model":"M","environment":"staging","replicas":2,"version":")" + std::string(version) + R"("})"),
-        200, R"("status" : "active")");
+        200, R"("status":"active")");
   const std::string where = R"({"model":"M","environment":"staging"})";
-  EXPECT_ANSWER(v1("POST", "deployments/rollback", where), 200, R"("version" : "2")");
+  EXPECT_ANSWER(v1("POST", "deployments/rollback", where), 200, R"("version":"2")");
   EXPECT_ANSWER(v1("GET", "deployments/3"), 200, "rolled_back");
-  EXPECT_ANSWER(v1("POST", "deployments/rollback", where), 200, R"("version" : "1")");
-  EXPECT_ANSWER(v1("POST", "deployments/rollback", where), 400, "nothing to roll back to");
-  EXPECT_ANSWER(v1("GET", "deployments", "model=M&status=active"), 200, R"("deployment_id" : 5)");
+  EXPECT_ANSWER(v1("POST", "deployments/rollback", where), 200, R"("version":"1")");
+  EXPECT_ANSWER(v1("POST", "deployments/rollback", where), 409, "nothing to roll back to");
+  EXPECT_ANSWER(v1("GET", "deployments", "model=M&status=active"), 200, R"("deployment_id":5)");
   EXPECT_ANSWER(v1("POST", "environments", R"({"name":"eu","requires_approval":true})"), 200, "eu");
   EXPECT_ANSWER(v1("POST", "environments", R"({"name":"eu"})"), 400, "already exists");
   EXPECT_ANSWER(v1("POST", "deployments", R"({"model":"M","version":"1","environment":"eu"})"), 403,
                 "has no approval for 'eu'");
   EXPECT_ANSWER(v1("POST", "deployments", R"({"model":"M","version":"1","environment":"mars"})"), 404,
                 "Environment 'mars' not found");
-  EXPECT_ANSWER(v1("GET", "environments"), 200, R"("name" : "eu")");
+  EXPECT_ANSWER(v1("GET", "environments"), 200, R"("name":"eu")");
 }
 
 TEST_F(RegistryTest, VersionsMadeAtOnceGetNumbersOfTheirOwn) {
