@@ -208,7 +208,7 @@ task<std::string> roll_back(db::Pool& pool, const Caller& caller, std::string mo
     if (active.empty()) throw not_found("Model '" + model + "' is not deployed in '" + environment + "'.");
     if (active.is_null(0, 1))
       throw Error(ErrorCode::kResourceConflict, "The deployment of model '" + model + "' in '" + environment +
-                                                "' replaced none: there is nothing to roll back to.");
+                                                    "' replaced none: there is nothing to roll back to.");
     co_await tx.query(kEndActive, Params::of(model_id, environment_id, "rolled_back"));
     const Rows inserted = co_await tx.query(kRepeatDeployment, Params::of(active.integer(0, 1), caller.user));
     const int64_t id = inserted.integer(0, 0);
