@@ -23,6 +23,8 @@ constexpr size_t kMinSpace = 1024;
 constexpr size_t kMaxFields = 128;
 // A chunk's size line with extensions, or the trailer after the last chunk.
 constexpr size_t kMaxChunkLine = 8192;
+// "0\r\n\r\n": no chunked body ends with less. Beast asserts that it has as much when it looks at a last line again.
+constexpr size_t kShortestEnd = 5;
 
 std::string to_string(BeastView view) { return std::string(view.data(), view.size()); }
 
@@ -181,10 +183,11 @@ bool RequestReader::read_body(std::string& out) {
   Parser& parser = *impl_->parser;
   parser.body = &out;
   while (!parser.is_done()) {
-    if (begin_ == end_) return false;
+    if (buffered() < (chunk_line_pending_ ? kShortestEnd : 1)) return false;
     error_code ec;
     begin_ += parser.put({buffer_.get() + begin_, buffered()}, ec);
-    if (ec == beast::http::error::need_more) {
+    chunk_line_pending_ = ec == beast::http::error::need_more;
+    if (chunk_line_pending_) {
       if (buffered() > kMaxChunkLine)
         throw Error(ErrorCode::kBadRequest, "Malformed HTTP request: chunk line too long");
       return false;
@@ -199,7 +202,7 @@ bool RequestReader::body_done() const { return impl_->parser->is_done(); }
 void RequestReader::next() {
   impl_->parser.emplace(max_header_bytes_);
   header_bytes_ = 0;
-  header_done_ = false;
+  header_done_ = chunk_line_pending_ = false;
   framing_ = {};
   // An idle connection keeps no buffer that only a body needed.
   if (buffered() == 0 && capacity_ > kSmallBuffer) {

@@ -56,6 +56,7 @@ class RequestReader {
   size_t end_ = 0;
   size_t header_bytes_ = 0;  // consumed of this request's header
   bool header_done_ = false;
+  bool chunk_line_pending_ = false;
   Framing framing_;
   struct Impl;
   std::unique_ptr<Impl> impl_;

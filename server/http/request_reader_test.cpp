@@ -84,7 +84,7 @@ TEST(RequestReader, RefusesContradictoryFraming) {
   EXPECT_EQ(error_of(head + "Content-Length: -1\r\n\r\n"), bad);
   EXPECT_EQ(error_of(head + "Content-Length: 99999999999999999999\r\n\r\n"), bad);
   EXPECT_EQ(error_of(head + "Transfer-Encoding: chunked\r\n\r\nxyz\r\n"), bad);
-  EXPECT_EQ(error_of(head + "Transfer-Encoding: chunked\r\n\r\n2\r\nabcd\r\n"), bad);
+  EXPECT_EQ(error_of(head + "Transfer-Encoding: chunked\r\n\r\n2\r\nabcd\r\n0\r\n\r\n"), bad);
   EXPECT_EQ(error_of(head + "Transfer-Encoding: chunked\r\n\r\n11111111111111111\r\na"), bad);
   EXPECT_EQ(error_of(head + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n"), bad);
   EXPECT_EQ(error_of(head + "Transfer-Encoding: gzip, chunked\r\n\r\n"), ErrorCode::kNotImplemented);
@@ -129,6 +129,11 @@ TEST(RequestReader, ChunkLinesAndTrailersAreBounded) {
   const std::string head = "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
   EXPECT_EQ(parse(head + "1;" + std::string(200000, 'a'), 1000).error, ErrorCode::kBadRequest);
   EXPECT_EQ(parse(head + "0\r\nX: " + std::string(200000, 'a'), 1000).error, ErrorCode::kBadRequest);
+}
+
+TEST(RequestReader, AnEmptyChunkedBodyInAnyCut) {
+  const std::string bytes = "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+  for (size_t cut = 1; cut <= bytes.size(); ++cut) EXPECT_EQ(parse(bytes, cut).requests.size(), 1u) << cut;
 }
 
 TEST(RequestReader, TargetForms) {
