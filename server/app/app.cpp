@@ -91,7 +91,12 @@ App::App(ServerConfig config_in, Reactor& reactor_in, cluster::Cluster* cluster_
   server = std::make_unique<http::Server>(server_options(config), router, authenticator.get());
 }
 
-void register_routes(http::Router& router, App& app) { register_own_routes(router, app); }
+void register_routes(http::Router& router, App& app) {
+  register_own_routes(router, app);
+  app.tracking = std::make_unique<tracking::Tracking>(router, app.pool);
+  app.artifacts = std::make_unique<artifacts::LocalArtifactStore>(app.config.artifact_directory());
+  artifacts::register_routes(router, app.pool, *app.artifacts);
+}
 
 int serve(const ServerConfig& config) {
   std::signal(SIGPIPE, SIG_IGN);

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "artifacts/api.h"
 #include "base/config.h"
 #include "base/reactor.h"
 #include "cluster/cluster.h"
@@ -14,6 +15,7 @@
 #include "http/auth.h"
 #include "http/router.h"
 #include "http/server.h"
+#include "tracking/api.h"
 
 namespace cairn::app {
 
@@ -24,6 +26,8 @@ struct App {
   cluster::Cluster* cluster;
   db::Pool pool;
   http::Router router;
+  std::unique_ptr<tracking::Tracking> tracking;
+  std::unique_ptr<artifacts::ArtifactStore> artifacts;
   // Null when there are no credentials.
   std::unique_ptr<http::Authenticator> authenticator;
   std::unique_ptr<http::Server> server;
