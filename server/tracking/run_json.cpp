@@ -7,8 +7,6 @@
 namespace cairn::tracking {
 namespace {
 
-using Pairs = std::vector<std::pair<std::string, std::string>>;
-
 constexpr std::pair<std::string_view, std::string_view> kStatuses[] = {{"pending", "SCHEDULED"},
                                                                        {"running", "RUNNING"},
                                                                        {"succeeded", "FINISHED"},
@@ -40,36 +38,6 @@ constexpr db::Statement kModels{
 constexpr db::Statement kKeyNames{"load_key_names",
                                   "SELECT key_id, name FROM tracking.keys WHERE key_id = ANY ($1::int[])"};
 
-// The members of a jsonb object as texts, as jsonb_each_text() gives them: a number keeps all its digits.
-Pairs members(std::string_view text) {
-  Pairs pairs;
-  if (text == "{}") return pairs;
-  simdjson::ondemand::parser parser;
-  const simdjson::padded_string padded(text);
-  simdjson::ondemand::document document = parser.iterate(padded);
-  for (auto field : document.get_object()) {
-    std::string key(field.unescaped_key().value());
-    simdjson::ondemand::value value = field.value();
-    std::string_view shown;
-    switch (value.type().value()) {
-      case simdjson::ondemand::json_type::string:
-        shown = value.get_string().value();
-        break;
-      case simdjson::ondemand::json_type::array:
-        shown = value.get_array().value().raw_json().value();
-        break;
-      case simdjson::ondemand::json_type::object:
-        shown = value.get_object().value().raw_json().value();
-        break;
-      default:
-        shown = value.raw_json_token();
-        shown = shown.substr(0, shown.find_last_not_of(" \n") + 1);
-    }
-    pairs.emplace_back(std::move(key), std::string(shown));
-  }
-  return pairs;
-}
-
 std::vector<RunView> read_runs(const db::Rows& rows) {
   std::vector<RunView> runs(static_cast<size_t>(rows.size()));
   for (int i = 0; i < rows.size(); ++i) {
@@ -84,7 +52,7 @@ std::vector<RunView> read_runs(const db::Rows& rows) {
     run.end_time = rows.optional_integer(i, 7);
     run.artifact_uri = rows.text(i, 8);
     run.lifecycle_stage = rows.text(i, 9);
-    run.params = members(rows.view(i, 10));
+    run.params = json_members(rows.view(i, 10));
   }
   return runs;
 }
@@ -104,19 +72,6 @@ task<KeyNames> load_key_names(db::Transaction& transaction, const db::Rows& metr
   const db::Rows rows = co_await transaction.query(kKeyNames, db::Params::of(wanted));
   for (int i = 0; i < rows.size(); ++i) names.emplace(rows.integer(i, 0), rows.text(i, 1));
   co_return names;
-}
-
-void write_pairs(json::Writer& writer, std::string_view name, const Pairs& pairs) {
-  if (pairs.empty()) return;
-  writer.key(name);
-  writer.begin_array();
-  for (const auto& [key, value] : pairs) {
-    writer.begin_object();
-    writer.field("key", key);
-    writer.field("value", value);
-    writer.end_object();
-  }
-  writer.end_array();
 }
 
 void write_data(json::Writer& writer, const RunView& run) {
@@ -193,6 +148,48 @@ void write_outputs(json::Writer& writer, const RunView& run) {
 
 }  // namespace
 
+Pairs json_members(std::string_view text) {
+  Pairs pairs;
+  if (text == "{}") return pairs;
+  simdjson::ondemand::parser parser;
+  const simdjson::padded_string padded(text);
+  simdjson::ondemand::document document = parser.iterate(padded);
+  for (auto field : document.get_object()) {
+    std::string key(field.unescaped_key().value());
+    simdjson::ondemand::value value = field.value();
+    std::string_view shown;
+    switch (value.type().value()) {
+      case simdjson::ondemand::json_type::string:
+        shown = value.get_string().value();
+        break;
+      case simdjson::ondemand::json_type::array:
+        shown = value.get_array().value().raw_json().value();
+        break;
+      case simdjson::ondemand::json_type::object:
+        shown = value.get_object().value().raw_json().value();
+        break;
+      default:
+        shown = value.raw_json_token();
+        shown = shown.substr(0, shown.find_last_not_of(" \n") + 1);
+    }
+    pairs.emplace_back(std::move(key), std::string(shown));
+  }
+  return pairs;
+}
+
+void write_pairs(json::Writer& writer, std::string_view name, const Pairs& pairs) {
+  if (pairs.empty()) return;
+  writer.key(name);
+  writer.begin_array();
+  for (const auto& [key, value] : pairs) {
+    writer.begin_object();
+    writer.field("key", key);
+    writer.field("value", value);
+    writer.end_object();
+  }
+  writer.end_array();
+}
+
 std::string_view mlflow_status(std::string_view stored) {
   for (const auto& [ours, theirs] : kStatuses) {
     if (ours == stored) return theirs;
@@ -243,7 +240,7 @@ task<std::vector<RunView>> load_runs(db::Transaction& transaction, std::span<con
     run_of(datasets, i)
         .dataset_inputs.push_back({datasets.text(i, 1), datasets.text(i, 2), datasets.text(i, 3), datasets.text(i, 4),
                                    datasets.optional_text(i, 5), datasets.optional_text(i, 6),
-                                   members(datasets.view(i, 7))});
+                                   json_members(datasets.view(i, 7))});
   }
   for (int i = 0; i < models.size(); ++i) {
     RunView& run = run_of(models, i);

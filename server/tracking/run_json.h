@@ -18,6 +18,8 @@
 
 namespace cairn::tracking {
 
+using Pairs = std::vector<std::pair<std::string, std::string>>;
+
 struct MetricView {
   std::string key;
   double value = 0;
@@ -28,7 +30,7 @@ struct MetricView {
 struct DatasetInputView {
   std::string name, digest, source_type, source;
   std::optional<std::string> schema, profile;
-  std::vector<std::pair<std::string, std::string>> tags;
+  Pairs tags;
 };
 
 struct ModelIoView {
@@ -45,7 +47,7 @@ struct RunView {
   std::optional<int64_t> start_time, end_time;
   std::string artifact_uri, lifecycle_stage;
   std::vector<MetricView> metrics;
-  std::vector<std::pair<std::string, std::string>> params, tags;
+  Pairs params, tags;
   std::vector<DatasetInputView> dataset_inputs;
   std::vector<ModelIoView> model_inputs, model_outputs;
 };
@@ -58,6 +60,11 @@ task<std::vector<RunView>> load_runs(db::Transaction& transaction, std::span<con
 void write_run(json::Writer& writer, const RunView& run);
 // The value of "info", and of "run_info" where an answer has only that.
 void write_run_info(json::Writer& writer, const RunView& run);
+
+// The members of a jsonb object as texts, as jsonb_each_text() gives them: a number keeps all its digits.
+Pairs json_members(std::string_view jsonb);
+// `name`: [{"key":…, "value":…}, …]; nothing when there are none.
+void write_pairs(json::Writer& writer, std::string_view name, const Pairs& pairs);
 
 // SCHEDULED, RUNNING, FINISHED, FAILED, KILLED for what the status column holds, and back (nothing when it is none).
 std::string_view mlflow_status(std::string_view stored);

@@ -1,0 +1,15 @@
+// runs/search and experiments/search.
+#pragma once
+
+#include "base/task.h"
+#include "db/pool.h"
+#include "http/router.h"
+
+namespace cairn::tracking {
+
+task<http::Response> search_runs(db::Pool& pool, http::Request& request);
+task<http::Response> search_experiments(db::Pool& pool, http::Request& request);
+
+void register_search_routes(http::Router& router, db::Pool& pool);
+
+}  // namespace cairn::tracking

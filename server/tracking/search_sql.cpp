@@ -1,0 +1,356 @@
+#include "tracking/search_sql.h"
+
+#include <openssl/evp.h>
+
+#include <charconv>
+#include <cmath>
+#include <set>
+
+#include "base/error.h"
+#include "base/json.h"
+
+namespace cairn::tracking {
+namespace {
+
+// The status as MLflow names it, which is what filters and orders mean.
+constexpr const char* kStatus =
+    "CASE r.status WHEN 'pending' THEN 'SCHEDULED' WHEN 'running' THEN 'RUNNING' WHEN 'succeeded' THEN 'FINISHED' "
+    "WHEN 'failed' THEN 'FAILED' ELSE 'KILLED' END";
+
+struct Column {
+  std::string_view name;
+  const char* sql;
+  SortTerm::Type type;
+  bool nullable;
+};
+constexpr Column kRunColumns[] = {{"run_id", "r.run_id", SortTerm::Type::kText, false},
+                                  {"run_name", "r.run_name", SortTerm::Type::kText, false},
+                                  {"status", kStatus, SortTerm::Type::kText, false},
+                                  {"user_id", "r.user_id", SortTerm::Type::kText, false},
+                                  {"artifact_uri", "r.artifact_uri", SortTerm::Type::kText, false},
+                                  {"start_time", "r.start_time", SortTerm::Type::kInteger, true},
+                                  {"end_time", "r.end_time", SortTerm::Type::kInteger, true}};
+constexpr Column kExperimentColumns[] = {{"name", "e.name", SortTerm::Type::kText, false},
+                                         {"experiment_id", "e.experiment_id", SortTerm::Type::kInteger, false},
+                                         {"creation_time", "e.creation_time", SortTerm::Type::kInteger, false},
+                                         {"last_update_time", "e.last_update_time", SortTerm::Type::kInteger, false}};
+
+const Column& find_column(Subject subject, std::string_view name) {
+  const auto columns = subject == Subject::kRuns ? std::span<const Column>(kRunColumns) : kExperimentColumns;
+  for (const Column& column : columns) {
+    if (column.name == name) return column;
+  }
+  throw Error(ErrorCode::kInternalError, "no column for the attribute " + std::string(name));
+}
+
+const char* operator_of(Comparator comparator) {
+  switch (comparator) {
+    case Comparator::kEqual:
+      return " = ";
+    case Comparator::kNotEqual:
+      return " <> ";
+    case Comparator::kLess:
+      return " < ";
+    case Comparator::kLessEqual:
+      return " <= ";
+    case Comparator::kGreater:
+      return " > ";
+    case Comparator::kGreaterEqual:
+      return " >= ";
+    case Comparator::kLike:
+      return " LIKE ";
+    case Comparator::kIlike:
+      return " ILIKE ";
+    case Comparator::kIn:
+      return " = ANY ";
+    case Comparator::kNotIn:
+      return " <> ALL ";
+    case Comparator::kIsNull:
+      return " IS NULL";
+    case Comparator::kIsNotNull:
+      return " IS NOT NULL";
+  }
+  return " = ";
+}
+
+void collect_keys(const Filter& filter, std::set<std::string>& names) {
+  const Entity entity = filter.condition.entity;
+  if (filter.kind == Filter::Kind::kCondition && entity != Entity::kAttribute && entity != Entity::kDataset)
+    names.insert(filter.condition.key);
+  for (const Filter& child : filter.children) collect_keys(child, names);
+}
+
+std::string base64(std::string_view bytes) {
+  std::string out((bytes.size() + 2) / 3 * 4, '\0');
+  EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()), reinterpret_cast<const unsigned char*>(bytes.data()),
+                  static_cast<int>(bytes.size()));
+  return out;
+}
+
+Error bad_token() {
+  return invalid(
+      "Invalid page token: it was not given by a search with this order_by. Leave it out to begin at the first page.");
+}
+
+std::string decode_base64(const std::string& text) {
+  std::string out(text.size(), '\0');
+  const int length =
+      EVP_DecodeBlock(reinterpret_cast<unsigned char*>(out.data()), reinterpret_cast<const unsigned char*>(text.data()),
+                      static_cast<int>(text.size()));
+  if (length < 0) throw bad_token();
+  out.resize(static_cast<size_t>(length));
+  for (size_t i = text.size(); i > 0 && text[i - 1] == '=' && !out.empty(); --i) out.pop_back();
+  return out;
+}
+
+template <class T>
+T exactly(const std::string& text) {
+  T value{};
+  const auto result = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (result.ec != std::errc() || result.ptr != text.data() + text.size()) throw bad_token();
+  return value;
+}
+
+std::string shortest(double value) {
+  char buffer[40];
+  return std::string(buffer, std::to_chars(buffer, buffer + sizeof buffer, value).ptr);
+}
+
+SortValues read_token(const std::string& token, const std::string& fingerprint) {
+  const std::string decoded = decode_base64(token);
+  SortValues values;
+  try {
+    const json::Document document(decoded);
+    if (std::string_view(document.root()["order"]) != fingerprint) throw bad_token();
+    for (const auto element : document.root()["after"].get_array()) {
+      if (element.is_null()) {
+        values.emplace_back();
+      } else {
+        values.emplace_back(std::string(std::string_view(element)));
+        if (values.back()->find('\0') != std::string::npos) throw bad_token();
+      }
+    }
+  } catch (const std::exception&) {
+    throw bad_token();
+  }
+  return values;
+}
+
+}  // namespace
+
+std::vector<std::string> SearchQuery::key_names(const Filter& filter, const std::vector<OrderBy>& order) {
+  std::set<std::string> names;
+  collect_keys(filter, names);
+  for (const OrderBy& by : order) {
+    if (by.entity != Entity::kAttribute) names.insert(by.key);
+  }
+  return {names.begin(), names.end()};
+}
+
+std::string SearchQuery::key_id(const std::string& name) {
+  const auto found = keys_.find(name);
+  return bind(found == keys_.end() ? int32_t{-1} : found->second);
+}
+
+std::string SearchQuery::condition(const Filter& filter) {
+  if (filter.kind == Filter::Kind::kCondition)
+    return subject_ == Subject::kRuns ? run_condition(filter.condition) : experiment_condition(filter.condition);
+  if (filter.children.empty()) return "TRUE";
+  std::string out = "(";
+  for (const Filter& child : filter.children) {
+    if (out.size() > 1) out += filter.kind == Filter::Kind::kAll ? " AND " : " OR ";
+    out += condition(child);
+  }
+  return out + ")";
+}
+
+std::string SearchQuery::compare(const std::string& expression, const Condition& condition) {
+  const std::string left = expression + operator_of(condition.comparator);
+  if (condition.comparator == Comparator::kIsNull || condition.comparator == Comparator::kIsNotNull) return left;
+  if (condition.comparator == Comparator::kIn || condition.comparator == Comparator::kNotIn)
+    return left + "(" + bind(condition.texts) + ")";
+  if (!condition.numeric) return left + bind(condition.text);
+  // Whole numbers are compared as such: a bigint column's index can be used then.
+  const bool whole = condition.entity == Entity::kAttribute && std::abs(condition.number) < 9007199254740992.0 &&
+                     condition.number == std::floor(condition.number);
+  return left + (whole ? bind(static_cast<int64_t>(condition.number)) : bind(condition.number));
+}
+
+std::string SearchQuery::run_condition(const Condition& condition) {
+  switch (condition.entity) {
+    case Entity::kAttribute:
+      return compare(find_column(subject_, condition.key).sql, condition);
+    case Entity::kDataset:
+      return "r.id IN (SELECT i.run FROM tracking.inputs i JOIN tracking.datasets d USING (dataset_id) WHERE " +
+             compare(condition.key == "context" ? "i.tags ->> 'mlflow.data.context'" : "d." + condition.key,
+                     condition) +
+             ")";
+    default:
+      break;
+  }
+  if (keys_.contains(condition.key)) return keyed_condition(condition);
+  return condition.comparator == Comparator::kIsNull ? "TRUE" : "FALSE";
+}
+
+std::string SearchQuery::keyed_condition(const Condition& condition) {
+  const std::string key = key_id(condition.key);
+  if (condition.entity == Entity::kMetric) {
+    // PostgreSQL takes NaN for the largest number; for IEEE, and so for MLflow, it compares as unequal only.
+    const bool greater =
+        condition.comparator == Comparator::kGreater || condition.comparator == Comparator::kGreaterEqual;
+    return "r.id IN (SELECT m.run FROM tracking.metric_series m WHERE m.key_id = " + key + " AND " +
+           compare("m.last_value", condition) + (greater ? " AND m.last_value <> 'NaN')" : ")");
+  }
+  const std::string table = condition.entity == Entity::kParam ? "tracking.params" : "tracking.tags";
+  const std::string rows = "(SELECT v.run FROM " + table + " v WHERE v.key_id = " + key;
+  if (condition.comparator == Comparator::kIsNotNull) return "r.id IN " + rows + ")";
+  if (condition.comparator == Comparator::kIsNull)
+    return "NOT EXISTS (SELECT 1 FROM " + table + " v WHERE v.run = r.id AND v.key_id = " + key + ")";
+  if (condition.comparator != Comparator::kEqual)
+    return "r.id IN " + rows + " AND " + compare("v.value", condition) + ")";
+  const std::string value = bind(condition.text);
+  return "r.id IN " + rows + " AND left(v.value, 128) = left(" + value + ", 128) AND v.value = " + value + ")";
+}
+
+std::string SearchQuery::experiment_condition(const Condition& condition) {
+  if (condition.entity == Entity::kAttribute) {
+    const std::string cast = condition.key == "experiment_id" ? "::text" : "";
+    return compare(find_column(subject_, condition.key).sql + cast, condition);
+  }
+  return compare("(e.tags ->> " + bind(condition.key) + ")", condition);
+}
+
+void SearchQuery::add_column(const std::string& name, bool descending) {
+  const Column& column = find_column(subject_, name);
+  for (const SortTerm& term : terms_) {
+    if (term.sql == column.sql) return;
+  }
+  terms_.push_back({column.sql, column.type, descending, column.nullable});
+}
+
+void SearchQuery::add_term(const OrderBy& order) {
+  if (order.entity == Entity::kAttribute) return add_column(order.key, order.descending);
+  const std::string alias = "o" + std::to_string(terms_.size());
+  const std::string table = order.entity == Entity::kMetric  ? "tracking.metric_series"
+                            : order.entity == Entity::kParam ? "tracking.params"
+                                                             : "tracking.tags";
+  joins_ += " LEFT JOIN " + table + " " + alias + " ON " + alias + ".run = r.id AND " + alias +
+            ".key_id = " + key_id(order.key);
+  if (order.entity != Entity::kMetric) {
+    terms_.push_back({alias + ".value", SortTerm::Type::kText, order.descending, true});
+    return;
+  }
+  // Numbers, then NaN, then runs without the metric, in both directions.
+  terms_.push_back({"nullif(" + alias + ".last_value, 'NaN')", SortTerm::Type::kNumber, order.descending, true});
+  terms_.push_back({"(" + alias + ".last_value IS NULL)::int", SortTerm::Type::kInteger, false, false});
+}
+
+void SearchQuery::order_by(const std::vector<OrderBy>& order) {
+  for (const OrderBy& by : order) add_term(by);
+  if (subject_ == Subject::kRuns) {
+    add_column("start_time", true);
+    add_column("run_id", false);
+  } else {
+    if (order.empty()) add_column("creation_time", true);
+    add_column("experiment_id", order.empty());
+  }
+}
+
+// A token is only good for the order that it was made in.
+std::string SearchQuery::fingerprint() const {
+  uint32_t hash = 2166136261u;  // FNV-1a
+  std::string all = joins_;
+  for (const SortTerm& term : terms_) all += term.sql + (term.descending ? "-" : "+");
+  for (const char c : all) hash = (hash ^ static_cast<unsigned char>(c)) * 16777619u;
+  return std::to_string(hash);
+}
+
+// True of the rows that come after the given values, of which those before `first` are equal.
+std::string SearchQuery::beyond(size_t first, const std::vector<std::string>& bound, const SortValues& values) const {
+  std::string out, equal;
+  for (size_t i = first; i < terms_.size(); ++i) {
+    const std::string& sql = terms_[i].sql;
+    if (values[i]) {
+      std::string later = sql + (terms_[i].descending ? " < " : " > ") + bound[i];
+      if (terms_[i].nullable && i > 0) later = "(" + later + " OR " + sql + " IS NULL)";
+      out += (out.empty() ? "" : " OR ") + equal + later;
+    }
+    equal += sql + (values[i] ? " = " + bound[i] : " IS NULL") + " AND ";
+  }
+  return out.empty() ? "FALSE" : "(" + out + ")";
+}
+
+void SearchQuery::after(const std::string& token) {
+  const SortValues values = read_token(token, fingerprint());
+  if (values.size() != terms_.size()) throw bad_token();
+  std::vector<std::string> bound(values.size());
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (!values[i]) {
+      if (!terms_[i].nullable) throw bad_token();
+      continue;
+    }
+    switch (terms_[i].type) {
+      case SortTerm::Type::kInteger:
+        bound[i] = bind(exactly<int64_t>(*values[i]));
+        break;
+      case SortTerm::Type::kNumber:
+        bound[i] = bind(exactly<double>(*values[i]));
+        break;
+      case SortTerm::Type::kText:
+        bound[i] = bind(*values[i]);
+        break;
+    }
+  }
+  const std::string& first = terms_[0].sql;
+  if (!values[0]) {
+    branches_ = {" AND " + first + " IS NULL AND " + beyond(1, bound, values)};
+    return;
+  }
+  // The bound on the first value says nothing new, but an index can begin at it; so NULLs have a branch of their own.
+  branches_ = {" AND " + first + (terms_[0].descending ? " <= " : " >= ") + bound[0] + " AND " +
+               beyond(0, bound, values)};
+  if (terms_[0].nullable) branches_.push_back(" AND " + first + " IS NULL");
+}
+
+std::string SearchQuery::select(const std::string& more) const {
+  std::string out = subject_ == Subject::kRuns ? "SELECT r.id" : "SELECT e.experiment_id";
+  for (const SortTerm& term : terms_) out += ", " + term.sql;
+  out += subject_ == Subject::kRuns ? " FROM tracking.training_runs r" : " FROM tracking.experiments e";
+  return out + joins_ + " WHERE " + where_ + more;
+}
+
+std::string SearchQuery::sql(int64_t limit) const {
+  std::string order = " ORDER BY ";
+  for (size_t i = 0; i < terms_.size(); ++i)
+    order += (i == 0 ? "" : ", ") + std::to_string(i + 2) + (terms_[i].descending ? " DESC" : " ASC") + " NULLS LAST";
+  const std::string end = order + " LIMIT " + std::to_string(limit);
+  if (branches_.empty()) return select("") + end;
+  if (branches_.size() == 1) return select(branches_[0]) + end;
+  return "(" + select(branches_[0]) + end + ") UNION ALL (" + select(branches_[1]) + end + ")" + end;
+}
+
+std::string SearchQuery::token(const db::Rows& rows, int row) const {
+  std::string out;
+  json::Writer writer(out);
+  writer.begin_object();
+  writer.field("order", fingerprint());
+  writer.key("after");
+  writer.begin_array();
+  for (size_t i = 0; i < terms_.size(); ++i) {
+    const int column = static_cast<int>(i) + 1;
+    if (rows.is_null(row, column)) {
+      writer.null();
+    } else if (terms_[i].type == SortTerm::Type::kText) {
+      writer.string(rows.view(row, column));
+    } else if (terms_[i].type == SortTerm::Type::kInteger) {
+      writer.string(std::to_string(rows.integer(row, column)));
+    } else {
+      writer.string(shortest(rows.number(row, column)));
+    }
+  }
+  writer.end_array();
+  writer.end_object();
+  return base64(out);
+}
+
+}  // namespace cairn::tracking
