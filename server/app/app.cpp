@@ -7,6 +7,7 @@
 #include "app/database.h"
 #include "base/log.h"
 #include "base/version.h"
+#include "registry/api.h"
 #include "schema/cli.h"
 
 namespace cairn::app {
@@ -94,6 +95,7 @@ App::App(ServerConfig config_in, Reactor& reactor_in, cluster::Cluster* cluster_
 void register_routes(http::Router& router, App& app) {
   register_own_routes(router, app);
   app.tracking = std::make_unique<tracking::Tracking>(router, app.pool);
+  registry::register_routes(router, app.pool);
   app.artifacts = std::make_unique<artifacts::LocalArtifactStore>(app.config.artifact_directory());
   artifacts::register_routes(router, app.pool, *app.artifacts);
 }

@@ -3,6 +3,7 @@
 #include "tracking/history.h"
 #include "tracking/run_writer.h"
 #include "tracking/runs.h"
+#include "tracking/search.h"
 
 namespace cairn::tracking {
 
@@ -10,6 +11,7 @@ Tracking::Tracking(http::Router& router, db::Pool& pool) : writer_(std::make_uni
   register_experiment_routes(router, pool);
   register_run_routes(router, pool, *writer_);
   register_history_routes(router, pool);
+  register_search_routes(router, pool);
 }
 
 Tracking::~Tracking() = default;
