@@ -227,12 +227,11 @@ TEST_F(SearchTest, SearchesExperiments) {
   EXPECT_EQ(names(R"({"max_results":5,"view_type":"ALL","order_by":["name DESC"]})", true), "two one gone Default");
   EXPECT_EQ(names(R"({"max_results":5,"filter":"tags.g = '1'"})", true), "one");
   EXPECT_EQ(names(R"({"max_results":5,"filter":"tags.g IS NULL AND name ILIKE 'T%'"})", true), "two");
-  EXPECT_EQ(names(R"({"max_results":5,"filter":"experiment_id IN ('1','0')"
-})", true), "one Default");
+  EXPECT_EQ(names(R"json({"max_results":5,"filter":"experiment_id IN ('1','0')"})json", true), "one Default");
   EXPECT_EQ(names(R"({"max_results":2})", true), "two one");
-EXPECT_EQ(names(R"({"max_results":2,"page_token":)" + json::quote(token_) + "}", true), "Default");
-EXPECT_TRUE(token_.empty());
-EXPECT_THROW(answer("{}", true), Error);
+  EXPECT_EQ(names(R"({"max_results":2,"page_token":)" + json::quote(token_) + "}", true), "Default");
+  EXPECT_TRUE(token_.empty());
+  EXPECT_THROW(answer("{}", true), Error);
 }
 
 }  // namespace
