@@ -208,8 +208,11 @@ std::string SearchQuery::keyed_condition(const Condition& condition) {
     return "NOT EXISTS (SELECT 1 FROM " + table + " v WHERE v.run = r.id AND v.key_id = " + key + ")";
   if (condition.comparator != Comparator::kEqual)
     return "r.id IN " + rows + " AND " + compare("v.value", condition) + ")";
+  // A value of fewer bytes is its own head: then the index alone answers.
   const std::string value = bind(condition.text);
-  return "r.id IN " + rows + " AND left(v.value, 128) = left(" + value + ", 128) AND v.value = " + value + ")";
+  if (condition.text.size() < 128)
+    return "r.id IN " + rows + " AND v.value_head = " + value + ")";
+  return "r.id IN " + rows + " AND v.value_head = left(" + value + ", 128) AND v.value = " + value + ")";
 }
 
 std::string SearchQuery::experiment_condition(const Condition& condition) {
