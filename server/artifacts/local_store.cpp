@@ -223,7 +223,8 @@ task<std::vector<Entry>> LocalArtifactStore::list(std::string path) {
       if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP) return entries;
       fail("list", path, errno);
     }
-    const std::unique_ptr<DIR, int (*)(DIR*)> stream(::fdopendir(::dup(directory.get())), &::closedir);
+    const std::unique_ptr<DIR, int (*)(DIR*)> stream(::fdopendir(::fcntl(directory.get(), F_DUPFD_CLOEXEC, 0)),
+                                                     &::closedir);
     if (!stream) fail("list", path, errno);
     while (const dirent* found = ::readdir(stream.get())) {
       const std::string_view name = found->d_name;
