@@ -210,8 +210,7 @@ std::string SearchQuery::keyed_condition(const Condition& condition) {
     return "r.id IN " + rows + " AND " + compare("v.value", condition) + ")";
   // A value of fewer bytes is its own head: then the index alone answers.
   const std::string value = bind(condition.text);
-  if (condition.text.size() < 128)
-    return "r.id IN " + rows + " AND v.value_head = " + value + ")";
+  if (condition.text.size() < 128) return "r.id IN " + rows + " AND v.value_head = " + value + ")";
   return "r.id IN " + rows + " AND v.value_head = left(" + value + ", 128) AND v.value = " + value + ")";
 }
 
