@@ -30,7 +30,10 @@ constexpr int kDefaultPort = 5432;
 constexpr size_t kLongestSocketPath = 107;
 constexpr auto kLeftoverFastShutdown = 30s;
 constexpr auto kLeftoverImmediateShutdown = 5s;
-constexpr const char* kIncludeLine = "include 'cairn.conf'";
+constexpr const char* kIncludeLine = "\ninclude 'cairn.conf'\n";
+constexpr const char* kIncludeText =
+    "\n# Cairn derives its settings from the machine at every start.\ninclude 'cairn.conf'\n\n"
+    "# Settings of your own: from here on, they win.\n";
 
 Error system_error(const std::string& what, const std::string& path) {
   return Error(ErrorCode::kInvalidState, "cannot " + what + " " + path + ": " + strerror(errno));
@@ -216,11 +219,6 @@ void Cluster::create() {
   if (made.exit_status != 0) {
     throw Error(ErrorCode::kInvalidState, "initdb could not make " + target + ":\n" + made.output);
   }
-  replace_file(draft + "/postgresql.conf",
-               read_file(draft + "/postgresql.conf") +
-                   "\n# Cairn derives its settings from the machine at every start.\n" + kIncludeLine +
-                   "\n\n# Settings of your own: from here on, they win.\n",
-               user_);
   // One flush of the file system instead of one a file, of a thousand: on a busy disk those take seconds.
   const int parent = open((options_.data_dir + "/postgres").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   const bool durable =
@@ -239,6 +237,9 @@ void Cluster::write_settings() {
   input.log_directory = options_.data_dir + "/log";
   input.tcp_port = options_.tcp_port;
   input.max_connections = options_.max_connections;
+  // Also after a pg_upgrade, whose new cluster has a postgresql.conf of its own.
+  const std::string main_file = postgres_dir() + "/postgresql.conf", text = read_file(main_file);
+  if (text.find(kIncludeLine) == std::string::npos) replace_file(main_file, text + kIncludeText, user_);
   replace_file(postgres_dir() + "/cairn.conf", render_settings(input), user_);
   replace_file(postgres_dir() + "/pg_hba.conf", render_host_access(), user_);
   replace_file(postgres_dir() + "/pg_ident.conf", render_user_map(current_os_user().name, user_.name), user_);

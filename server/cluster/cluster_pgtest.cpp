@@ -50,6 +50,16 @@ std::string ask(const std::string& connection_string, const std::string& sql) {
 
 class ClusterTest : public testing::Test {
  protected:
+  // A finished cluster, stopped: tests that do not ask how one is made start from a copy, which spares them initdb.
+  static void SetUpTestSuite() {
+    char name[] = "/tmp/cairn-cluster-template-XXXXXX";
+    ASSERT_NE(mkdtemp(name), nullptr);
+    template_ = name;
+    Cluster cluster(options_for(template_));
+    cluster.start();
+  }
+  static void TearDownTestSuite() { fs::remove_all(template_); }
+
   void SetUp() override {
     char name[] = "/tmp/cairn-cluster-XXXXXX";
     ASSERT_NE(mkdtemp(name), nullptr);
@@ -58,28 +68,38 @@ class ClusterTest : public testing::Test {
   }
   void TearDown() override { fs::remove_all(base_); }
 
-  ClusterOptions options() const {
+  static ClusterOptions options_for(const std::string& data_dir) {
     ClusterOptions result;
-    result.data_dir = data_dir_;
+    result.data_dir = data_dir;
     // Small: several of these may run on one machine at once.
     result.machine = Machine{.memory_bytes = 512u << 20, .cores = 2, .disk_free_bytes = 4ull << 30};
     return result;
   }
+  ClusterOptions options() const { return options_for(data_dir_); }
   // As root PostgreSQL is another user, who must get through the temporary directory.
   void open_base() const { chmod(base_.c_str(), 0755); }
+  // On a copy of the template where there is no cluster yet.
   std::unique_ptr<Cluster> started() const {
+    if (!fs::exists(data_dir_)) {
+      fs::create_directories(fs::path(data_dir_).parent_path());
+      run({{"/bin/cp", "-a", template_, data_dir_}, current_os_user(), "/", 0, -1});
+    }
+    return started_anew();
+  }
+  std::unique_ptr<Cluster> started_anew() const {
     open_base();
     auto cluster = std::make_unique<Cluster>(options());
     cluster->start();
     return cluster;
   }
 
+  static inline std::string template_;
   std::string base_;
   std::string data_dir_;
 };
 
 TEST_F(ClusterTest, R01_MakesAClusterWithItsExtensions) {
-  const auto cluster = started();
+  const auto cluster = started_anew();
   EXPECT_TRUE(cluster->created());
   const std::string url = cluster->connection_string();
   EXPECT_EQ(ask(url, "SHOW data_checksums"), "on");
@@ -133,6 +153,23 @@ TEST_F(ClusterTest, KeepsItsDataAndTheUsersSettings) {
   EXPECT_FALSE(cluster->created());
   EXPECT_EQ(ask(cluster->connection_string(), "SELECT x FROM t"), "42");
   EXPECT_EQ(ask(cluster->connection_string(), "SHOW work_mem"), "7MB");
+}
+
+// As after a pg_upgrade: a cluster that initdb made, with settings of its own.
+TEST_F(ClusterTest, TakesOverAClusterThatHasNotItsSettings) {
+  std::string main_file;
+  {
+    const auto cluster = started();
+    main_file = cluster->postgres_dir() + "/postgresql.conf";
+  }
+  std::ofstream(main_file, std::ios::trunc) << "shared_buffers = 9MB\n";
+  {
+    const auto cluster = started();
+    EXPECT_EQ(ask(cluster->connection_string(), "SHOW shared_buffers"), "128MB");
+  }
+  std::ofstream(main_file, std::ios::app) << "work_mem = 9MB\n";
+  const auto cluster = started();
+  EXPECT_EQ(ask(cluster->connection_string(), "SHOW work_mem"), "9MB");
 }
 
 TEST_F(ClusterTest, LeavesNothingOfRootsInside) {
@@ -312,7 +349,7 @@ TEST_F(ClusterTest, RunsAsAnOrdinaryUser) {
   const pid_t child = in_child([&] {
     // As root: become the other user first. Else this test runs as an ordinary user anyway.
     if (geteuid() == 0 && (setgid(user.gid) != 0 || setuid(user.uid) != 0)) _exit(3);
-    const auto cluster = started();
+    const auto cluster = started_anew();
     if (ask(cluster->connection_string(), "SELECT current_user") != "cairn") _exit(4);
     cluster->stop();
   });
