@@ -175,8 +175,7 @@ Document::Document(std::string_view text) {
     throw Error(ErrorCode::kInternalError, simdjson::error_message(error));
   }
   if (const auto error = parser_.parse(text.data(), text.size()).get(root_)) {
-    throw Error(ErrorCode::kBadRequest,
-                std::string("The request's body is not valid JSON: ") + simdjson::error_message(error));
+    throw invalid(std::string("The request's body is not valid JSON: ") + simdjson::error_message(error));
   }
 }
 
@@ -334,7 +333,7 @@ double Fields::required_number(std::string_view name) const { return required(na
 Fields root_fields(const Document& document) {
   simdjson::dom::object object;
   if (document.root().get(object)) {
-    throw Error(ErrorCode::kBadRequest, "The request's body is not a JSON object.");
+    throw invalid("The request's body is not a JSON object.");
   }
   return Fields(object);
 }

@@ -63,7 +63,7 @@ std::string quote(std::string_view text);
 // One parsed text. Fields and elements taken from it are valid while it lives.
 class Document {
  public:
-  // Throws Error(kBadRequest) when the text is not JSON. Nesting is bounded at 64.
+  // Throws Error(kInvalidParameterValue) when the text is not JSON. Nesting is bounded at 64.
   explicit Document(std::string_view text);
   simdjson::dom::element root() const { return root_; }
 
@@ -107,7 +107,7 @@ class Fields {
   const Arguments* arguments_ = nullptr;
 };
 
-// The object at the document's root, or Error(kBadRequest) when it is something else.
+// The object at the document's root, or Error(kInvalidParameterValue) when it is something else.
 Fields root_fields(const Document& document);
 
 }  // namespace cairn::json

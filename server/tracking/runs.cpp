@@ -1,6 +1,8 @@
 #include "tracking/runs.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <map>
 #include <set>
 
@@ -217,7 +219,10 @@ Metric read_metric(const json::Fields& fields) {
   Metric metric;
   metric.key = fields.required_string("key");
   check_key(metric.key);
+  // As MLflow stores an infinity: the greatest double of its sign.
+  constexpr double kGreatest = std::numeric_limits<double>::max();
   metric.value = fields.required_number("value");
+  if (std::isinf(metric.value)) metric.value = std::copysign(kGreatest, metric.value);
   metric.timestamp = fields.required_integer("timestamp");
   metric.step = fields.integer("step").value_or(0);
   if (metric.timestamp < 0) {

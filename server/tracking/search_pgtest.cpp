@@ -65,6 +65,7 @@ class SearchTest : public testing::Test {
     http::Request request;
     request.method = "POST";
     request.body = body;
+    request.headers = {{"content-type", "application/json"}};
     return reactor_.block_on(experiments ? search_experiments(pool_, request) : search_runs(pool_, request)).body;
   }
   // The names found, with the next page's token left in token_.

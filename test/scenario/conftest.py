@@ -39,9 +39,11 @@ class Server:
     def __init__(self, command, port, log, environment=None):
         self.url = f"http://127.0.0.1:{port}"
         self.log = log
+        # Of CAIRN_*, a server gets only what is meant for it: it refuses names that it does not know.
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("CAIRN_")}
         with open(log, "ab") as out:
             self.process = subprocess.Popen(
-                command, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, **(environment or {})}, start_new_session=True
+                command, stdout=out, stderr=subprocess.STDOUT, env={**inherited, **(environment or {})}, start_new_session=True
             )
 
     def wait(self):

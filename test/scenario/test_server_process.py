@@ -188,7 +188,7 @@ def test_r20_the_database_of_a_dotenv_file_is_used_but_not_changed_untold(serve,
         assert "cairn migrate upgrade head" in refused.stderr
         process, url = serve("--migrate")
         assert requests.get(url + "/health", timeout=30).ok
-        assert not (folder / "data").exists()
+        assert not list((folder / "data").rglob("PG_VERSION"))  # no cluster beside the given one
         process.terminate()
         assert process.wait(30) == 0
 
