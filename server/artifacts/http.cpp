@@ -39,7 +39,8 @@ std::string captured_path(const Request& request) {
                  [](char c) { return c >= 'A' && c <= 'Z' ? c + 32 : c; });
   if (target.find("%2f") != target.npos || target.find("%5c") != target.npos) throw invalid("Invalid path");
   const std::string& path = request.captures.find("path")->second;
-  if (path.ends_with('/')) throw invalid("Artifact path must include a filename (cannot end with '/').");
+  if (path.empty() || path.ends_with('/'))
+    throw invalid("Artifact path must include a filename (cannot end with '/').");
   check_path(path);
   return path;
 }

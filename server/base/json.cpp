@@ -83,13 +83,25 @@ void append_quoted(std::string& out, std::string_view text) {
   out += '"';
 }
 
-[[noreturn]] void wrong_type(std::string_view name, std::string value, std::string_view expected) {
+// In MLflow's words, which its clients and users know: two spaces, and Python's name of the type.
+[[noreturn]] void wrong_type(std::string_view name, std::string value, const char* type) {
   if (value.size() > 200) value = value.substr(0, 200) + "...";
-  throw invalid("Invalid value " + value + " for parameter '" + std::string(name) + "' supplied: expected " +
-                std::string(expected) + ".");
+  throw invalid("Invalid value " + value + " for parameter '" + std::string(name) +
+                "' supplied:  Hint: Value was of type '" + type +
+                "'. See the API docs for more information about request parameters.");
 }
 
-std::string shown(const simdjson::dom::element& element) { return simdjson::minify(element); }
+[[noreturn]] void wrong_type(std::string_view name, const simdjson::dom::element& element) {
+  using Type = simdjson::dom::element_type;
+  const Type type = element.type();
+  wrong_type(name, simdjson::minify(element),
+             type == Type::STRING   ? "str"
+             : type == Type::ARRAY  ? "list"
+             : type == Type::OBJECT ? "dict"
+             : type == Type::BOOL   ? "bool"
+             : type == Type::DOUBLE ? "float"
+                                    : "int");
+}
 
 // PostgreSQL's text holds no NUL: refused here, once for all.
 std::string checked_text(std::string_view name, std::string_view text) {
@@ -200,16 +212,14 @@ std::optional<std::string> Fields::string(std::string_view name) const {
   const auto element = find(name);
   if (!element) return std::nullopt;
   std::string_view text;
-  if (element->get(text)) wrong_type(name, shown(*element), "a string");
+  if (element->get(text)) wrong_type(name, *element);
   return checked_text(name, text);
 }
 
 std::optional<int64_t> Fields::integer(std::string_view name) const {
   std::string_view text;
-  std::string value;
   if (const auto* given = argument(name)) {
     text = *given;
-    value = quote(text);
   } else {
     const auto element = find(name);
     if (!element) return std::nullopt;
@@ -220,30 +230,26 @@ std::optional<int64_t> Fields::integer(std::string_view name) const {
     if (!element->get(number) && number == std::floor(number) && std::abs(number) < 9.2e18) {
       return static_cast<int64_t>(number);
     }
-    value = shown(*element);
-    if (element->get(text)) wrong_type(name, value, "an integer of 64 bits");
+    if (element->get(text)) wrong_type(name, *element);
   }
   const auto parsed = parse_integer(text);
-  if (!parsed) wrong_type(name, value, "an integer of 64 bits");
+  if (!parsed) wrong_type(name, quote(text), "str");
   return parsed;
 }
 
 std::optional<double> Fields::number(std::string_view name) const {
   std::string_view text;
-  std::string value;
   if (const auto* given = argument(name)) {
     text = *given;
-    value = quote(text);
   } else {
     const auto element = find(name);
     if (!element) return std::nullopt;
     double number = 0;
     if (!element->get(number)) return number;
-    value = shown(*element);
-    if (element->get(text)) wrong_type(name, value, "a number");
+    if (element->get(text)) wrong_type(name, *element);
   }
   const auto parsed = parse_number(text);
-  if (!parsed) wrong_type(name, value, "a number");
+  if (!parsed) wrong_type(name, quote(text), "str");
   return parsed;
 }
 
@@ -251,12 +257,12 @@ std::optional<bool> Fields::boolean(std::string_view name) const {
   if (const auto* text = argument(name)) {
     if (*text == "true" || *text == "True" || *text == "1") return true;
     if (*text == "false" || *text == "False" || *text == "0") return false;
-    wrong_type(name, quote(*text), "true or false");
+    wrong_type(name, quote(*text), "str");
   }
   const auto element = find(name);
   if (!element) return std::nullopt;
   bool value = false;
-  if (element->get(value)) wrong_type(name, shown(*element), "true or false");
+  if (element->get(value)) wrong_type(name, *element);
   return value;
 }
 
@@ -271,10 +277,10 @@ std::vector<std::string> Fields::strings(std::string_view name) const {
   const auto element = find(name);
   if (!element) return values;
   simdjson::dom::array array;
-  if (element->get(array)) wrong_type(name, shown(*element), "a list of strings");
+  if (element->get(array)) wrong_type(name, *element);
   for (const auto item : array) {
     std::string_view text;
-    if (item.get(text)) wrong_type(name, shown(*element), "a list of strings");
+    if (item.get(text)) wrong_type(name, *element);
     values.push_back(checked_text(name, text));
   }
   return values;
@@ -285,11 +291,11 @@ std::vector<Fields> Fields::objects(std::string_view name) const {
   const auto element = find(name);
   if (!element) return values;
   simdjson::dom::array array;
-  if (element->get(array)) wrong_type(name, shown(*element), "a list of objects");
+  if (element->get(array)) wrong_type(name, *element);
   values.reserve(array.size());
   for (const auto item : array) {
     simdjson::dom::object object;
-    if (item.get(object)) wrong_type(name, shown(*element), "a list of objects");
+    if (item.get(object)) wrong_type(name, *element);
     values.emplace_back(object);
   }
   return values;
@@ -299,7 +305,7 @@ std::optional<Fields> Fields::object(std::string_view name) const {
   const auto element = find(name);
   if (!element) return std::nullopt;
   simdjson::dom::object object;
-  if (element->get(object)) wrong_type(name, shown(*element), "an object");
+  if (element->get(object)) wrong_type(name, *element);
   return Fields(object);
 }
 
@@ -307,7 +313,7 @@ std::optional<std::string> Fields::raw(std::string_view name) const {
   if (const auto* text = argument(name)) return quote(*text);
   const auto element = find(name);
   if (!element) return std::nullopt;
-  return shown(*element);
+  return simdjson::minify(*element);
 }
 
 namespace {

@@ -56,7 +56,10 @@ TEST(Json, WrongTypesAndMissingValuesNameTheParameter) {
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kInvalidParameterValue);
-    EXPECT_STREQ(error.what(), "Invalid value 5 for parameter 'key' supplied: expected a string.");
+    EXPECT_STREQ(
+        error.what(),
+        "Invalid value 5 for parameter 'key' supplied:  Hint: Value was of type 'int'. See the API docs for more "
+        "information about request parameters.");
   }
   EXPECT_THROW(fields.string("nul"), Error);
   try {

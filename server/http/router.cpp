@@ -58,7 +58,7 @@ class Walk {
       if (visit(*node.capture, path, more_behind)) return true;
       captured_.pop_back();
     }
-    if (node.rest.empty() || all.empty()) return false;
+    if (node.rest.empty()) return false;
     captured_.push_back(all);
     if (finish(node.rest)) return true;
     captured_.pop_back();

@@ -1,5 +1,6 @@
-// Routes: method and pattern to handler. Matching is by path segments; `{name}` captures one segment, `{name...}` as
-// the last one captures the rest, slashes and all. Neither captures nothing. Literal segments win over captures.
+// Routes: method and pattern to handler. Matching is by path segments; `{name}` captures one segment that is not empty,
+// `{name...}` as the last one captures the rest, slashes and all, which may be nothing behind the last slash. Literal
+// segments win over captures.
 //
 // A handler throws Error for what goes wrong: dispatch() turns it into the body that MLflow's clients expect
 // ({"error_code", "message"}), an unknown route into 404 ENDPOINT_NOT_FOUND, a wrong method into 405, and anything else
