@@ -15,6 +15,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/version.h"
+#include "demo/api.h"
 #include "schema/cli.h"
 
 namespace cairn::app {
@@ -94,6 +95,24 @@ void add_serve(CommandLine& line) {
                                     "credentials", "insecure", "pool_size", "max_overflow", "pool_timeout_s",
                                     "artifact_root", "postgres_port", "postgres_bin", "log_format", "log_level"});
   line.on(serve_command, [&line] { return serve(line.settings()); });
+}
+
+void add_demo(CommandLine& line) {
+  CLI::App* command = line.add("demo", "Train, register and deploy a model on real data, in a temporary server");
+  command->footer(
+      "Leaves nothing behind. Exit code 0 when every step held.\n"
+      "Example: cairn demo --keep --port 5000   and look at it with MLflow's client");
+  auto options = std::make_shared<demo::Options>();
+  command->add_flag("--keep", options->keep, "Leave the server up until Ctrl-C");
+  command->add_flag("--json", options->json, "Print the summary as one JSON object");
+  command->add_option("--port", options->port, "Port of the server (default: any free one)")
+      ->check(CLI::Range(0, 65535));
+  line.add_settings(command, {"postgres_bin"});
+  line.on(command, [&line, options] {
+    quiet_log();
+    options->postgres_bin = line.settings().postgres_bin;
+    return demo::run_demo(*options, std::cout);
+  });
 }
 
 void add_migrate(CommandLine& line) {

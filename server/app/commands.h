@@ -41,6 +41,7 @@ class CommandLine {
 };
 
 void add_serve(CommandLine& line);
+void add_demo(CommandLine& line);
 void add_migrate(CommandLine& line);
 void add_doctor(CommandLine& line);
 void add_credentials(CommandLine& line);

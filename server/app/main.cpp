@@ -23,6 +23,7 @@ int main(int argc, char** argv) {
       "`cairn COMMAND --help` explains a command.");
   cairn::app::CommandLine line(root);
   cairn::app::add_serve(line);
+  cairn::app::add_demo(line);
   cairn::app::add_migrate(line);
   cairn::app::add_doctor(line);
   cairn::app::add_credentials(line);

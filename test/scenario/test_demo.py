@@ -1,0 +1,109 @@
+"""`cairn demo`: every step holds, the server can be kept, and nothing is left behind however it ends."""
+import glob
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+import pytest
+import requests
+
+pytestmark = pytest.mark.skipif(os.environ.get("CAIRN_TEST_TARGET") == "mlflow", reason="this is Cairn's own command")
+
+STEPS = ["server", "data", "sweep", "history", "choose", "register", "approve", "promote", "deploy", "use", "audit",
+         "dashboard 1", "dashboard 2", "dashboard 3", "dashboard 4", "dashboard 5", "windows 1", "windows 2"]
+
+
+def processes_below(folder):
+    found = []
+    for link in glob.glob("/proc/[0-9]*/cwd"):
+        try:
+            if os.readlink(link).startswith(str(folder)):
+                found.append(link.split("/")[2])
+        except OSError:
+            pass  # it ended meanwhile
+    return found
+
+
+@pytest.fixture
+def folder():
+    """Where the demonstration makes its directory; what is still there in the end was left behind."""
+    path = pathlib.Path(tempfile.mkdtemp(prefix="cairn-test-demo-"))
+    path.chmod(0o755)  # the embedded PostgreSQL runs as another user
+    yield path
+    left = list(path.iterdir()), processes_below(path)
+    shutil.rmtree(path, ignore_errors=True)
+    assert left == ([], [])
+
+
+@pytest.fixture
+def start(folder):
+    """Starts the demonstration. The settings that a user may have are not for it."""
+    started = []
+
+    def run(*options):
+        process = subprocess.Popen(
+            [os.environ["CAIRN_BIN"], "demo", *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, "TMPDIR": str(folder), "DATABASE_URL": "postgresql://nobody@nowhere.invalid/none", "CAIRN_PORT": "1"})
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def test_every_step_holds(start):
+    process = start("--json")
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 0, out + err
+    summary = json.loads(out)
+    assert [step["name"] for step in summary["steps"]] == STEPS
+    assert [step["summary"] for step in summary["steps"] if not step["held"]] == []
+    assert summary["held"] is True
+    figures = {step["name"]: step["figures"] for step in summary["steps"]}
+    assert figures["data"]["images"] == 1797
+    assert figures["sweep"]["runs"] >= 24
+    assert figures["sweep"]["points"] >= figures["sweep"]["epochs"] >= 24 * 20
+    assert figures["choose"]["validation_accuracy"] > 0.95
+    assert figures["use"]["test_accuracy"] == figures["register"]["test_accuracy"] > 0.95
+    assert figures["windows 1"]["rows"] == 2 * figures["sweep"]["epochs"] / figures["sweep"]["runs"]
+
+
+def test_kept_server_serves_what_was_made_until_it_is_told_to_stop(start):
+    process = start("--keep")
+    output = ""
+    while not re.search(r"steps held", output):
+        line = process.stdout.readline()
+        assert line, process.stderr.read()
+        output += line
+    assert f"{len(STEPS)} of {len(STEPS)} steps held" in output
+    url = re.search(r"http://127\.0\.0\.1:\d+", output)[0]
+    model = requests.get(url + "/api/2.0/mlflow/registered-models/get", params={"name": "digits"}, timeout=30).json()["registered_model"]
+    assert model["aliases"] == [{"alias": "champion", "version": "2"}]
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert url in err
+    with pytest.raises(requests.ConnectionError):
+        requests.get(url + "/health", timeout=5)
+
+
+def test_interrupted_in_the_middle_it_cleans_up(start):
+    process = start()
+    line = ""
+    while "training run 2 " not in line:
+        line = process.stderr.readline()
+        assert line, process.stdout.read()
+    process.send_signal(signal.SIGINT)
+    started = time.monotonic()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode not in (0, -signal.SIGINT)
+    assert "stopped" in err
+    assert time.monotonic() - started < 40
