@@ -25,6 +25,20 @@ constexpr db::Statement kAddKeys{
 
 constexpr db::Statement kAppendMetrics{"append_metrics", "SELECT tracking.append_metrics($1, $2, $3, $4, $5)"};
 
+// A logged model is only marked as deleted, and its row may not be removed until this transaction has ended.
+constexpr db::Statement kFindModels{
+    "find_logged_models",
+    "SELECT model_id FROM tracking.logged_models WHERE model_id = ANY($1::text[]) ORDER BY model_id FOR KEY SHARE"};
+
+constexpr db::Statement kAddModelMetrics{
+    "add_model_metrics",
+    "INSERT INTO tracking.logged_model_metrics "
+    "(model_id, key_id, step, timestamp, value, run_id, dataset_name, dataset_digest) "
+    "SELECT model_id, key_id, step, ts, value, run_id, nullif(dataset_name, ''), nullif(dataset_digest, '') "
+    "FROM unnest($1::text[], $2::int[], $3::bigint[], $4::bigint[], $5::float8[], $6::text[], $7::text[], $8::text[]) "
+    "AS u (model_id, key_id, step, ts, value, run_id, dataset_name, dataset_digest) "
+    "ORDER BY 1, 2, 3, 4, 5, 6 ON CONFLICT DO NOTHING"};
+
 constexpr db::Statement kAddParams{"add_params",
                                    "INSERT INTO tracking.params (run, key_id, value) "
                                    "SELECT * FROM unnest($1::bigint[], $2::int[], $3::text[]) ORDER BY 1, 2"};
@@ -105,6 +119,10 @@ struct Columns {
   std::vector<int64_t> metric_runs, steps, timestamps;
   std::vector<int32_t> metric_keys;
   std::vector<double> values;
+  std::vector<std::string> models, model_runs, dataset_names, dataset_digests;
+  std::vector<int32_t> model_keys;
+  std::vector<int64_t> model_steps, model_timestamps;
+  std::vector<double> model_values;
   std::vector<int64_t> param_runs;
   std::vector<int32_t> param_keys;
   std::vector<std::string> param_names, param_values;
@@ -119,6 +137,20 @@ std::string changed_param(const RunWrite& write, const KeyValue& param, const st
   }
   return "Changing param values is not allowed. Param with key='" + param.key + "' was already logged with value='" +
          old + "' for run ID='" + write.run_id + "'. Attempted logging new value '" + param.value + "'.";
+}
+
+void add_model_points(const RunWrite& write, const KeyIds& keys, Columns& columns) {
+  for (const ModelPoint& point : write.model_points) {
+    const Metric& metric = write.metrics[point.metric];
+    columns.models.push_back(point.model_id);
+    columns.model_runs.push_back(write.run_id);
+    columns.model_keys.push_back(keys.at(metric.key));
+    columns.model_steps.push_back(metric.step);
+    columns.model_timestamps.push_back(metric.timestamp);
+    columns.model_values.push_back(metric.value);
+    columns.dataset_names.push_back(point.dataset_name);
+    columns.dataset_digests.push_back(point.dataset_digest);
+  }
 }
 
 void add(const RunWrite& write, LockedRun& run, const KeyIds& keys, Columns& columns) {
@@ -142,6 +174,7 @@ void add(const RunWrite& write, LockedRun& run, const KeyIds& keys, Columns& col
     columns.timestamps.push_back(metric.timestamp);
     columns.values.push_back(metric.value);
   }
+  add_model_points(write, keys, columns);
   for (const KeyValue& tag : write.tags) {
     columns.tags[{run.id, keys.at(tag.key)}] = tag.value;
     if (tag.key == "mlflow.runName" && !tag.value.empty()) columns.names[run.id] = tag.value;
@@ -152,6 +185,11 @@ std::vector<db::Query> statements(const Columns& c) {
   std::vector<db::Query> queries;
   if (!c.metric_runs.empty()) {
     queries.push_back({kAppendMetrics, db::Params::of(c.metric_runs, c.metric_keys, c.steps, c.timestamps, c.values)});
+  }
+  if (!c.models.empty()) {
+    queries.push_back(
+        {kAddModelMetrics, db::Params::of(c.models, c.model_keys, c.model_steps, c.model_timestamps, c.model_values,
+                                          c.model_runs, c.dataset_names, c.dataset_digests)});
   }
   if (!c.param_runs.empty()) {
     queries.push_back({kAddParams, db::Params::of(c.param_runs, c.param_keys, c.param_values)});
@@ -184,6 +222,13 @@ Error experiment_error(int64_t id, const std::map<int64_t, std::string>& stages)
                  stage->second + ".");
 }
 
+// Throws for a request that names a logged model that is not there.
+void check_models(const RunWrite& write, const std::set<std::string>& there) {
+  for (const ModelPoint& point : write.model_points) {
+    if (!there.contains(point.model_id)) throw not_found("Logged model with ID '" + point.model_id + "' not found.");
+  }
+}
+
 size_t weight_of(const RunWrite& write) { return 1 + write.metrics.size() + write.params.size() + write.tags.size(); }
 
 }  // namespace
@@ -204,22 +249,26 @@ task<> RunWriter::commit_writes(Writes::Group& group) {
   std::set<std::string> names;
   std::set<std::string> run_ids;
   std::set<std::string> with_params;
+  std::set<std::string> models;
   for (const auto& item : group) {
     const RunWrite& write = item->input;
     run_ids.insert(write.run_id);
     if (!write.params.empty()) with_params.insert(write.run_id);
     for (const auto& metric : write.metrics) names.insert(metric.key);
+    for (const auto& point : write.model_points) models.insert(point.model_id);
     for (const auto& param : write.params) names.insert(param.key);
     for (const auto& tag : write.tags) names.insert(tag.key);
   }
   const std::vector<std::string> run_list(run_ids.begin(), run_ids.end());
   const std::vector<std::string> param_list(with_params.begin(), with_params.end());
   const std::vector<std::string> name_list(names.begin(), names.end());
+  const std::vector<std::string> model_list(models.begin(), models.end());
 
   auto body = [&](db::Transaction& tx) -> task<> {
     std::vector<db::Query> first;
     first.push_back({kLockRuns, db::Params::of(run_list, param_list)});
     first.push_back({kFindKeys, db::Params::of(name_list)});
+    if (!model_list.empty()) first.push_back({kFindModels, db::Params::of(model_list)});
     const auto found = co_await tx.run(std::move(first));
     std::unordered_map<std::string, LockedRun> runs;
     for (int i = 0; i < found[0].size(); ++i) {
@@ -233,6 +282,8 @@ task<> RunWriter::commit_writes(Writes::Group& group) {
     for (int i = 0; i < found[1].size(); ++i) {
       keys.emplace(found[1].text(i, 0), static_cast<int32_t>(found[1].integer(i, 1)));
     }
+    std::set<std::string> models_there;
+    for (int i = 0; !model_list.empty() && i < found[2].size(); ++i) models_there.insert(found[2].text(i, 0));
     if (keys.size() < name_list.size()) keys = co_await key_ids(tx, name_list);
 
     Columns columns;
@@ -244,6 +295,7 @@ task<> RunWriter::commit_writes(Writes::Group& group) {
         if (!run->second.active) {
           throw invalid("The run " + item->input.run_id + " must be in the 'active' state. Current state is deleted.");
         }
+        check_models(item->input, models_there);
         add(item->input, run->second, keys, columns);
       } catch (const Error&) {
         item->error = std::current_exception();

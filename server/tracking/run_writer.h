@@ -25,9 +25,16 @@ struct KeyValue {
   std::string value;
 };
 
+// A point that is also one of a logged model, measured on a dataset or on none ("").
+struct ModelPoint {
+  size_t metric = 0;  // its place in RunWrite::metrics
+  std::string model_id, dataset_name, dataset_digest;
+};
+
 struct RunWrite {
   std::string run_id;
   std::vector<Metric> metrics;
+  std::vector<ModelPoint> model_points;
   std::vector<KeyValue> params;
   std::vector<KeyValue> tags;
   // A batch words a changed param in its own way.

@@ -27,7 +27,8 @@ constexpr std::string_view kRunNameTag = "mlflow.runName";
 
 constexpr db::Statement kFindRun{"find_run", "SELECT id FROM tracking.training_runs WHERE run_id = $1"};
 constexpr db::Statement kLockRun{
-    "lock_run", "SELECT id, lifecycle_stage FROM tracking.training_runs WHERE run_id = $1 FOR NO KEY UPDATE"};
+    "lock_run",
+    "SELECT id, lifecycle_stage, experiment_id FROM tracking.training_runs WHERE run_id = $1 FOR NO KEY UPDATE"};
 constexpr db::Statement kUpdateRun{
     "update_run",
     "UPDATE tracking.training_runs SET status = coalesce($2, status), end_time = coalesce($3, end_time), "
@@ -47,16 +48,6 @@ constexpr db::Statement kDeleteTag{
     "DELETE FROM tracking.tags WHERE run = $1 AND key_id = (SELECT key_id FROM tracking.keys WHERE name = $2)"};
 
 Error unknown(const std::string& run_id) { return not_found("Run with id=" + run_id + " not found"); }
-
-Error inactive(const std::string& run_id) {
-  return invalid("The run " + run_id + " must be in the 'active' state. Current state is deleted.");
-}
-
-std::string run_id_of(const json::Fields& fields) {
-  const auto uuid = fields.string("run_uuid");
-  if (uuid && !uuid->empty() && fields.string("run_id").value_or("").empty()) return *uuid;
-  return fields.required_string("run_id");
-}
 
 Response empty_response() { return http::json_response("{}"); }
 
@@ -167,10 +158,8 @@ task<Response> update(db::Pool& pool, Request& request) {
     if (name) check_length(*name, "run_name", kMaxKeyLength);
   }
   auto body = [&](db::Transaction& tx) -> task<RunView> {
-    const db::Rows rows = co_await tx.query(kLockRun, db::Params::of(run_id));
-    if (rows.empty()) throw unknown(run_id);
-    if (rows.view(0, 1) != "active") throw inactive(run_id);
-    const int64_t id = rows.integer(0, 0);
+    const ActiveRun locked = co_await lock_active_run(tx, run_id);
+    const int64_t id = locked.id;
     std::vector<db::Query> changes;
     changes.push_back({kUpdateRun, db::Params::of(id, status, end_time, name)});
     if (name) changes.push_back({kSetNameTag, db::Params::of(id, *name)});
@@ -205,10 +194,8 @@ task<Response> delete_tag(db::Pool& pool, Request& request) {
     key = arguments->required_string("key");
   }
   auto body = [&](db::Transaction& tx) -> task<> {
-    const db::Rows rows = co_await tx.query(kLockRun, db::Params::of(run_id));
-    if (rows.empty()) throw unknown(run_id);
-    if (rows.view(0, 1) != "active") throw inactive(run_id);
-    const db::Rows gone = co_await tx.query(kDeleteTag, db::Params::of(rows.integer(0, 0), key));
+    const ActiveRun run = co_await lock_active_run(tx, run_id);
+    const db::Rows gone = co_await tx.query(kDeleteTag, db::Params::of(run.id, key));
     if (gone.affected() == 0) throw not_found("No tag with name: " + key + " in run with id " + run_id);
   };
   co_await db::with_transaction(pool, db::Isolation::kReadCommitted, body);
@@ -233,6 +220,14 @@ Metric read_metric(const json::Fields& fields) {
   return metric;
 }
 
+void add_metric(const json::Fields& fields, RunWrite& write) {
+  write.metrics.push_back(read_metric(fields));
+  const std::string model_id = fields.string("model_id").value_or("");
+  if (model_id.empty()) return;
+  write.model_points.push_back({write.metrics.size() - 1, model_id, fields.string("dataset_name").value_or(""),
+                                fields.string("dataset_digest").value_or("")});
+}
+
 KeyValue read_pair(const json::Fields& fields, size_t max_value) {
   KeyValue pair{fields.required_string("key"), truncated(fields.string("value").value_or(""), max_value)};
   check_key(pair.key);
@@ -243,7 +238,7 @@ RunWrite read_log_metric(const Request& request) {
   const http::Arguments arguments(request);
   RunWrite write;
   write.run_id = run_id_of(*arguments);
-  write.metrics.push_back(read_metric(*arguments));
+  add_metric(*arguments, write);
   return write;
 }
 RunWrite read_log_param(const Request& request) {
@@ -281,7 +276,7 @@ RunWrite read_batch(const Request& request) {
   check_count(tags.size(), kMaxBatchTags, "tags");
   check_count(metrics.size() + params.size() + tags.size(), kMaxBatchEntities, "metrics, params, and tags");
   write.metrics.reserve(metrics.size());
-  for (const json::Fields& metric : metrics) write.metrics.push_back(read_metric(metric));
+  for (const json::Fields& metric : metrics) add_metric(metric, write);
   std::set<std::string> seen;
   for (const json::Fields& param : params) {
     write.params.push_back(read_pair(param, kMaxParamLength));
@@ -300,6 +295,21 @@ task<Response> log(RunWriter& writer, RunWrite write) {
 }
 
 }  // namespace
+
+std::string run_id_of(const json::Fields& fields) {
+  const auto uuid = fields.string("run_uuid");
+  if (uuid && !uuid->empty() && fields.string("run_id").value_or("").empty()) return *uuid;
+  return fields.required_string("run_id");
+}
+
+task<ActiveRun> lock_active_run(db::Transaction& tx, const std::string& run_id) {
+  const db::Rows rows = co_await tx.query(kLockRun, db::Params::of(run_id));
+  if (rows.empty()) throw unknown(run_id);
+  if (rows.view(0, 1) != "active") {
+    throw invalid("The run " + run_id + " must be in the 'active' state. Current state is deleted.");
+  }
+  co_return ActiveRun{rows.integer(0, 0), rows.integer(0, 2)};
+}
 
 void register_run_routes(http::Router& router, db::Pool& pool, RunWriter& writer) {
   const auto add = [&](const char* method, const char* path, http::Handler handler) {
