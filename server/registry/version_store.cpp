@@ -76,6 +76,14 @@ constexpr Statement kInsertVersion{
     "''), "
     "$6, $7, nullif($8, ''), $9, $10 FROM registry.models WHERE model_name = $1"};
 
+// MLflow keeps the versions of a logged model in a tag of it, as a JSON list. What is no such list is replaced.
+constexpr Statement kTagLoggedModel{
+    "tag_logged_model",
+    "UPDATE tracking.logged_models SET tags = tags || jsonb_build_object('mlflow.modelVersions', "
+    "CASE WHEN tags ->> 'mlflow.modelVersions' LIKE '[{%}]' THEN left(tags ->> 'mlflow.modelVersions', -1) || ', ' "
+    "ELSE '[' END || '{\"name\": ' || to_jsonb($2::text)::text || ', \"version\": ' || $3::int || '}]') "
+    "WHERE model_id = $1"};
+
 task<std::string> create_version(db::Pool& pool, const Caller& caller, NewVersion version) {
   auto body = [&](Transaction& tx) -> task<std::string> {
     const Rows next = co_await tx.query(kNextVersion, Params::of(version.name));
@@ -92,10 +100,12 @@ task<std::string> create_version(db::Pool& pool, const Caller& caller, NewVersio
     rest.push_back({kInsertVersion, Params::of(version.name, number, version.source, resolved.storage_location,
                                                resolved.run_id, version.run_link, version.description,
                                                version.logged_model_id, db::Jsonb{tags}, caller.user)});
+    if (!version.logged_model_id.empty())
+      rest.push_back({kTagLoggedModel, Params::of(version.logged_model_id, version.name, number)});
     rest.push_back(audit_query(caller, event));
     rest.push_back({kReadVersion, Params::of(version.name, number)});
     const std::vector<Rows> results = co_await tx.run_and_commit(std::move(rest));
-    co_return results[2].text(0, 0);
+    co_return results.back().text(0, 0);
   };
   co_return co_await db::with_transaction(pool, Isolation::kReadCommitted, body);
 }

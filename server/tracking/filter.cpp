@@ -37,6 +37,18 @@ constexpr std::pair<std::string_view, Entity> kRunEntities[] = {{"metric", Entit
 constexpr std::pair<std::string_view, Entity> kExperimentEntities[] = {
     {"attribute", Entity::kAttribute}, {"tag", Entity::kTag}, {"tags", Entity::kTag}};
 
+constexpr std::pair<std::string_view, Entity> kModelEntities[] = {{"metric", Entity::kMetric},
+                                                                  {"metrics", Entity::kMetric},
+                                                                  {"param", Entity::kParam},
+                                                                  {"params", Entity::kParam},
+                                                                  {"parameter", Entity::kParam},
+                                                                  {"parameters", Entity::kParam},
+                                                                  {"tag", Entity::kTag},
+                                                                  {"tags", Entity::kTag},
+                                                                  {"attribute", Entity::kAttribute},
+                                                                  {"attributes", Entity::kAttribute},
+                                                                  {"model", Entity::kAttribute}};
+
 struct Attribute {
   std::string_view alias, name;
   bool numeric;
@@ -53,6 +65,19 @@ constexpr Attribute kExperimentAttributes[] = {{"name", "name", false, true},
                                                {"experiment_id", "experiment_id", false, true},
                                                {"creation_time", "creation_time", true, true},
                                                {"last_update_time", "last_update_time", true, true}};
+constexpr Attribute kModelAttributes[] = {{"name", "name", false, true},
+                                          {"model_id", "model_id", false, true},
+                                          {"model_type", "model_type", false, true},
+                                          {"status", "status", false, true},
+                                          {"source_run_id", "source_run_id", false, true},
+                                          {"experiment_id", "experiment_id", false, true},
+                                          {"lifecycle_stage", "lifecycle_stage", false, false},
+                                          {"creation_time", "creation_time", true, true},
+                                          {"creation_timestamp", "creation_time", true, true},
+                                          {"creation_timestamp_ms", "creation_time", true, true},
+                                          {"last_updated_time", "last_updated_time", true, true},
+                                          {"last_updated_timestamp", "last_updated_time", true, true},
+                                          {"last_updated_timestamp_ms", "last_updated_time", true, true}};
 
 struct ComparatorName {
   std::string_view text;
@@ -78,6 +103,7 @@ std::string upper(std::string_view text) {
 
 std::span<const Attribute> attributes_of(Subject subject) {
   if (subject == Subject::kRuns) return kRunAttributes;
+  if (subject == Subject::kLoggedModels) return kModelAttributes;
   return kExperimentAttributes;
 }
 
@@ -97,16 +123,21 @@ const Attribute& find_attribute(Subject subject, std::string_view key, bool orde
   throw invalid("Invalid attribute key '" + std::string(key) + "' specified. Valid keys are '{" + valid + "}'");
 }
 
+std::span<const std::pair<std::string_view, Entity>> entities_of(Subject subject) {
+  if (subject == Subject::kRuns) return kRunEntities;
+  if (subject == Subject::kLoggedModels) return kModelEntities;
+  return kExperimentEntities;
+}
+
 Entity find_entity(Subject subject, std::string_view name) {
-  const auto entities = subject == Subject::kRuns ? std::span<const std::pair<std::string_view, Entity>>(kRunEntities)
-                                                  : kExperimentEntities;
-  for (const auto& [alias, entity] : entities) {
+  for (const auto& [alias, entity] : entities_of(subject)) {
     if (alias == name) return entity;
   }
   throw invalid("Invalid entity type '" + std::string(name) +
                 (subject == Subject::kRuns
                      ? "'. Valid values are ['metric', 'parameter', 'tag', 'attribute', 'dataset']"
-                     : "'. Valid entity types are ('attribute', 'tag', 'tags')"));
+                 : subject == Subject::kLoggedModels ? "'. Valid values are ['metric', 'parameter', 'tag', 'attribute']"
+                                                     : "'. Valid entity types are ('attribute', 'tag', 'tags')"));
 }
 
 // entity.key, `key` or "key" taken apart; without an entity it is an attribute.
@@ -183,6 +214,11 @@ class Parser {
     Filter filter;
     filter.kind = Filter::Kind::kAny;
     filter.children.push_back(std::move(first));
+    if (subject_ == Subject::kLoggedModels) {
+      throw invalid("Invalid filter string: '" + std::string(text_) +
+                    "'. Expected a list of comparisons separated by 'AND' (e.g. 'metrics.loss > 0.1 AND params.lr = "
+                    "0.01').");
+    }
     while (is_word(peek(), "OR")) {
       const size_t at = at_++;
       filter.children.push_back(all());
@@ -263,7 +299,7 @@ class Parser {
       words += " " + std::string(token->text);
     }
     if (!is_word(token, "LIKE") && !is_word(token, "ILIKE") && !is_word(token, "IN")) return "";
-    return subject_ == Subject::kRuns ? upper(words) : words;
+    return subject_ == Subject::kExperiments ? words : upper(words);
   }
 
   Value read_value(size_t begin) {
@@ -305,7 +341,8 @@ class Parser {
         condition.key != "context")
       throw invalid("Invalid dataset key '" + condition.key +
                     "' specified. Valid keys are '{'name', 'digest', 'context'}'");
-    if (null_test && !is_text) refuse_null_test(condition);
+    const bool is_model = subject_ == Subject::kLoggedModels;
+    if (null_test && (!is_text || is_model)) refuse_null_test(condition);
     if (condition.entity == Entity::kMetric) read_number(condition, "metric", value);
     if (!null_test && !condition.numeric) read_text(condition, value);
     condition.comparator = condition.numeric ? find_comparator(kNumberComparators, comparator)
@@ -324,6 +361,8 @@ class Parser {
                                                                         : "dataset";
     if (subject_ == Subject::kExperiments)
       throw invalid("IS NULL / IS NOT NULL is only supported for tags, not for " + entity + " '" + condition.key + "'");
+    if (subject_ == Subject::kLoggedModels)
+      throw invalid("IS NULL / IS NOT NULL is not supported in a search for logged models: '" + condition.key + "'");
     throw invalid("IS NULL / IS NOT NULL is only supported for tags and params, not for '" + entity + "' '" +
                   condition.key + "'");
   }
@@ -337,9 +376,10 @@ class Parser {
 
   void read_text(Condition& condition, const Value& value) const {
     const bool is_attribute = condition.entity == Entity::kAttribute;
-    const bool listable = condition.entity == Entity::kDataset || condition.key == "run_id" ||
+    const bool is_model = subject_ == Subject::kLoggedModels;
+    const bool listable = is_model || condition.entity == Entity::kDataset || condition.key == "run_id" ||
                           (condition.key == "experiment_id" && subject_ == Subject::kExperiments);
-    if (value.is_list && (condition.entity == Entity::kDataset || is_attribute)) {
+    if (value.is_list && (condition.entity == Entity::kDataset || is_attribute || is_model)) {
       if (!listable)
         throw invalid(std::string("Only ['") + (subject_ == Subject::kRuns ? "run_id" : "experiment_id") +
                       "'] attributes support comparison with a list of quoted string values.");
@@ -447,6 +487,27 @@ std::vector<OrderBy> parse_order_by(Subject subject, const std::vector<std::stri
     orders.push_back(std::move(order));
   }
   return orders;
+}
+
+OrderBy parse_model_order(const std::string& field, bool descending) {
+  check_text("order_by field", field);
+  OrderBy order;
+  order.descending = descending;
+  const size_t dot = field.find('.');
+  if (dot == field.npos) {
+    for (const Attribute& attribute : kModelAttributes) {
+      if (attribute.alias != field || !attribute.orders) continue;
+      order.key = attribute.name;
+      return order;
+    }
+    throw invalid("Invalid order by field name: " + field);
+  }
+  const std::string_view entity = std::string_view(field).substr(0, dot);
+  if (entity != "metrics" && entity != "metric")
+    throw invalid("Invalid order by field name: " + field + ". Only metrics are supported.");
+  order.entity = Entity::kMetric;
+  order.key = without_quotes(std::string_view(field).substr(dot + 1), "`\"");
+  return order;
 }
 
 }  // namespace cairn::tracking

@@ -34,10 +34,24 @@ constexpr Column kExperimentColumns[] = {{"name", "e.name", SortTerm::Type::kTex
                                          {"experiment_id", "e.experiment_id", SortTerm::Type::kInteger, false},
                                          {"creation_time", "e.creation_time", SortTerm::Type::kInteger, false},
                                          {"last_update_time", "e.last_update_time", SortTerm::Type::kInteger, false}};
+constexpr Column kModelColumns[] = {{"name", "l.name", SortTerm::Type::kText, false},
+                                    {"model_id", "l.model_id", SortTerm::Type::kText, false},
+                                    {"model_type", "l.model_type", SortTerm::Type::kText, false},
+                                    {"status", "l.status", SortTerm::Type::kText, false},
+                                    {"source_run_id", "coalesce(l.source_run_id, '')", SortTerm::Type::kText, false},
+                                    {"experiment_id", "l.experiment_id", SortTerm::Type::kInteger, false},
+                                    {"lifecycle_stage", "l.lifecycle_stage", SortTerm::Type::kText, false},
+                                    {"creation_time", "l.creation_time", SortTerm::Type::kInteger, false},
+                                    {"last_updated_time", "l.last_updated_time", SortTerm::Type::kInteger, false}};
+
+std::span<const Column> columns_of(Subject subject) {
+  if (subject == Subject::kRuns) return kRunColumns;
+  if (subject == Subject::kLoggedModels) return kModelColumns;
+  return kExperimentColumns;
+}
 
 const Column& find_column(Subject subject, std::string_view name) {
-  const auto columns = subject == Subject::kRuns ? std::span<const Column>(kRunColumns) : kExperimentColumns;
-  for (const Column& column : columns) {
+  for (const Column& column : columns_of(subject)) {
     if (column.name == name) return column;
   }
   throw Error(ErrorCode::kInternalError, "no column for the attribute " + std::string(name));
@@ -153,8 +167,11 @@ std::string SearchQuery::key_id(const std::string& name) {
 }
 
 std::string SearchQuery::condition(const Filter& filter) {
-  if (filter.kind == Filter::Kind::kCondition)
-    return subject_ == Subject::kRuns ? run_condition(filter.condition) : experiment_condition(filter.condition);
+  if (filter.kind == Filter::Kind::kCondition) {
+    if (subject_ == Subject::kRuns) return run_condition(filter.condition);
+    if (subject_ == Subject::kLoggedModels) return model_condition(filter.condition);
+    return experiment_condition(filter.condition);
+  }
   if (filter.children.empty()) return "TRUE";
   std::string out = "(";
   for (const Filter& child : filter.children) {
@@ -192,14 +209,18 @@ std::string SearchQuery::run_condition(const Condition& condition) {
   return condition.comparator == Comparator::kIsNull ? "TRUE" : "FALSE";
 }
 
+// PostgreSQL takes NaN for the largest number; for IEEE, and so for MLflow, it compares as unequal only.
+std::string SearchQuery::compare_metric(const std::string& value, const Condition& condition) {
+  const bool greater =
+      condition.comparator == Comparator::kGreater || condition.comparator == Comparator::kGreaterEqual;
+  return compare(value, condition) + (greater ? " AND " + value + " <> 'NaN'" : "");
+}
+
 std::string SearchQuery::keyed_condition(const Condition& condition) {
   const std::string key = key_id(condition.key);
   if (condition.entity == Entity::kMetric) {
-    // PostgreSQL takes NaN for the largest number; for IEEE, and so for MLflow, it compares as unequal only.
-    const bool greater =
-        condition.comparator == Comparator::kGreater || condition.comparator == Comparator::kGreaterEqual;
     return "r.id IN (SELECT m.run FROM tracking.metric_series m WHERE m.key_id = " + key + " AND " +
-           compare("m.last_value", condition) + (greater ? " AND m.last_value <> 'NaN')" : ")");
+           compare_metric("m.last_value", condition) + ")";
   }
   const std::string table = condition.entity == Entity::kParam ? "tracking.params" : "tracking.tags";
   const std::string rows = "(SELECT v.run FROM " + table + " v WHERE v.key_id = " + key;
@@ -222,6 +243,34 @@ std::string SearchQuery::experiment_condition(const Condition& condition) {
   return compare("(e.tags ->> " + bind(condition.key) + ")", condition);
 }
 
+std::string SearchQuery::measured_on(const DatasetName& dataset) {
+  const std::string digest = dataset.digest.empty() ? "" : " AND p.dataset_digest = " + bind(dataset.digest);
+  return "p.dataset_name = " + bind(dataset.name) + digest;
+}
+
+void SearchQuery::only_on(const std::vector<DatasetName>& datasets) {
+  if (datasets.empty()) return;
+  for (const DatasetName& dataset : datasets) points_ += (points_.empty() ? " AND (" : " OR ") + measured_on(dataset);
+  points_ += ")";
+  where("EXISTS (SELECT FROM tracking.logged_model_metrics p WHERE p.model_id = l.model_id" + points_ + ")");
+}
+
+std::string SearchQuery::model_condition(const Condition& condition) {
+  switch (condition.entity) {
+    case Entity::kAttribute: {
+      const std::string cast = condition.key == "experiment_id" ? "::text" : "";
+      return compare(find_column(subject_, condition.key).sql + cast, condition);
+    }
+    case Entity::kMetric:
+      return "EXISTS (SELECT FROM tracking.logged_model_metrics p WHERE p.model_id = l.model_id AND p.key_id = " +
+             key_id(condition.key) + points_ + " AND " + compare_metric("p.value", condition) + ")";
+    case Entity::kParam:
+      return compare("(l.params ->> " + bind(condition.key) + ")", condition);
+    default:
+      return compare("(l.tags ->> " + bind(condition.key) + ")", condition);
+  }
+}
+
 void SearchQuery::add_column(const std::string& name, bool descending) {
   const Column& column = find_column(subject_, name);
   for (const SortTerm& term : terms_) {
@@ -230,9 +279,23 @@ void SearchQuery::add_column(const std::string& name, bool descending) {
   terms_.push_back({column.sql, column.type, descending, column.nullable});
 }
 
+// Numbers, then NaN, then rows without the metric, in both directions.
+void SearchQuery::add_metric_term(const std::string& value, bool descending) {
+  terms_.push_back({"nullif(" + value + ", 'NaN')", SortTerm::Type::kNumber, descending, true});
+  terms_.push_back({"(" + value + " IS NULL)::int", SortTerm::Type::kInteger, false, false});
+}
+
 void SearchQuery::add_term(const OrderBy& order) {
   if (order.entity == Entity::kAttribute) return add_column(order.key, order.descending);
   const std::string alias = "o" + std::to_string(terms_.size());
+  if (subject_ == Subject::kLoggedModels) {
+    joins_ +=
+        " LEFT JOIN LATERAL (SELECT p.value FROM tracking.logged_model_metrics p WHERE p.model_id = l.model_id "
+        "AND p.key_id = " +
+        key_id(order.key) + (order.dataset.name.empty() ? "" : " AND " + measured_on(order.dataset)) +
+        " ORDER BY p.timestamp DESC, p.step DESC, p.value DESC LIMIT 1) " + alias + " ON TRUE";
+    return add_metric_term(alias + ".value", order.descending);
+  }
   const std::string table = order.entity == Entity::kMetric  ? "tracking.metric_series"
                             : order.entity == Entity::kParam ? "tracking.params"
                                                              : "tracking.tags";
@@ -242,9 +305,7 @@ void SearchQuery::add_term(const OrderBy& order) {
     terms_.push_back({alias + ".value", SortTerm::Type::kText, order.descending, true});
     return;
   }
-  // Numbers, then NaN, then runs without the metric, in both directions.
-  terms_.push_back({"nullif(" + alias + ".last_value, 'NaN')", SortTerm::Type::kNumber, order.descending, true});
-  terms_.push_back({"(" + alias + ".last_value IS NULL)::int", SortTerm::Type::kInteger, false, false});
+  add_metric_term(alias + ".last_value", order.descending);
 }
 
 void SearchQuery::order_by(const std::vector<OrderBy>& order) {
@@ -252,6 +313,9 @@ void SearchQuery::order_by(const std::vector<OrderBy>& order) {
   if (subject_ == Subject::kRuns) {
     add_column("start_time", true);
     add_column("run_id", false);
+  } else if (subject_ == Subject::kLoggedModels) {
+    add_column("creation_time", true);
+    add_column("model_id", false);
   } else {
     if (order.empty()) add_column("creation_time", true);
     add_column("experiment_id", order.empty());
@@ -315,9 +379,13 @@ void SearchQuery::after(const std::string& token) {
 }
 
 std::string SearchQuery::select(const std::string& more) const {
-  std::string out = subject_ == Subject::kRuns ? "SELECT r.id" : "SELECT e.experiment_id";
+  std::string out = subject_ == Subject::kRuns           ? "SELECT r.id"
+                    : subject_ == Subject::kLoggedModels ? "SELECT l.model_id"
+                                                         : "SELECT e.experiment_id";
   for (const SortTerm& term : terms_) out += ", " + term.sql;
-  out += subject_ == Subject::kRuns ? " FROM tracking.training_runs r" : " FROM tracking.experiments e";
+  out += subject_ == Subject::kRuns           ? " FROM tracking.training_runs r"
+         : subject_ == Subject::kLoggedModels ? " FROM tracking.logged_models l"
+                                              : " FROM tracking.experiments e";
   return out + joins_ + " WHERE " + where_ + more;
 }
 

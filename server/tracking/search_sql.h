@@ -46,11 +46,13 @@ class SearchQuery {
   }
   void where(const std::string& sql) { where_ += (where_.empty() ? "" : " AND ") + sql; }
   void where(const Filter& filter) { where(condition(filter)); }
+  // For logged models: those with a point on one of the datasets, and only such points are compared with. Call first.
+  void only_on(const std::vector<DatasetName>& datasets);
   void order_by(const std::vector<OrderBy>& order);
   // Continues after the row that a token tells of. Call after order_by().
   void after(const std::string& token);
 
-  // SELECT of the id and the sort values of at most `limit` rows.
+  // SELECT of the id (of a logged model: text) and the sort values of at most `limit` rows.
   std::string sql(int64_t limit) const;
   db::Params take_params() { return std::move(params_); }
   std::string token(const db::Rows& rows, int row) const;
@@ -59,8 +61,12 @@ class SearchQuery {
   std::string condition(const Filter& filter);
   std::string run_condition(const Condition& condition);
   std::string experiment_condition(const Condition& condition);
+  std::string model_condition(const Condition& condition);
+  std::string measured_on(const DatasetName& dataset);
+  void add_metric_term(const std::string& value, bool descending);
   std::string keyed_condition(const Condition& condition);
   std::string compare(const std::string& expression, const Condition& condition);
+  std::string compare_metric(const std::string& value, const Condition& condition);
   void add_term(const OrderBy& order);
   void add_column(const std::string& column, bool descending);
   std::string key_id(const std::string& name);
@@ -73,6 +79,7 @@ class SearchQuery {
   db::Params params_;
   std::string where_;
   std::string joins_;
+  std::string points_;  // which points of logged models count
   std::vector<SortTerm> terms_;
   std::vector<std::string> branches_;  // each with a condition of its own; several are put together by UNION ALL
 };

@@ -1,6 +1,7 @@
 #include "tracking/api.h"
 #include "tracking/experiments.h"
 #include "tracking/history.h"
+#include "tracking/logged_model_search.h"
 #include "tracking/logged_models.h"
 #include "tracking/run_inputs.h"
 #include "tracking/run_writer.h"
@@ -16,6 +17,7 @@ Tracking::Tracking(http::Router& router, db::Pool& pool) : writer_(std::make_uni
   register_search_routes(router, pool);
   register_run_input_routes(router, pool);
   register_logged_model_routes(router, pool);
+  register_logged_model_search(router, pool);
 }
 
 Tracking::~Tracking() = default;

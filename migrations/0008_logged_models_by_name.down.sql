@@ -1,0 +1,1 @@
+DROP INDEX tracking.idx_logged_models_experiment_id_name;
