@@ -7,6 +7,7 @@
 #include "app/database.h"
 #include "base/log.h"
 #include "base/version.h"
+#include "jobs/api.h"
 #include "registry/api.h"
 #include "schema/cli.h"
 
@@ -98,6 +99,7 @@ void register_routes(http::Router& router, App& app) {
   registry::register_routes(router, app.pool);
   app.artifacts = std::make_unique<artifacts::LocalArtifactStore>(app.config.artifact_directory());
   artifacts::register_routes(router, app.pool, *app.artifacts);
+  jobs::register_routes(router, app.pool);
 }
 
 int serve(const ServerConfig& config) {

@@ -43,6 +43,7 @@ class CommandLine {
 void add_serve(CommandLine& line);
 void add_demo(CommandLine& line);
 void add_migrate(CommandLine& line);
+void add_jobs(CommandLine& line);
 void add_doctor(CommandLine& line);
 void add_credentials(CommandLine& line);
 void add_version(CommandLine& line);

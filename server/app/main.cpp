@@ -25,6 +25,7 @@ int main(int argc, char** argv) {
   cairn::app::add_serve(line);
   cairn::app::add_demo(line);
   cairn::app::add_migrate(line);
+  cairn::app::add_jobs(line);
   cairn::app::add_doctor(line);
   cairn::app::add_credentials(line);
   cairn::app::add_version(line);
