@@ -5,10 +5,20 @@
 
 #include <spdlog/spdlog.h>
 
+#include <initializer_list>
 #include <string>
 #include <string_view>
+#include <variant>
 
 namespace cairn::log {
+
+// A line with values that a program may look for: members of their own in JSON, ` name=value` behind the message in
+// text. Empty ones are left out.
+struct Field {
+  std::string_view name;
+  std::variant<std::string_view, int64_t, double> value;
+};
+void event(spdlog::level::level_enum level, std::string_view message, std::initializer_list<Field> fields);
 
 enum class Format { kText, kJson };
 

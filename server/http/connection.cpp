@@ -44,6 +44,8 @@ Connection::Read Connection::read(std::span<char> space, Clock::time_point deadl
 
 Connection::Handshake Connection::handshake(Clock::time_point deadline) { return {*this, deadline}; }
 
+Connection::Goodbye Connection::say_goodbye(Clock::time_point deadline) { return {*this, deadline}; }
+
 Connection::Write Connection::write(const Pieces& pieces, Clock::time_point deadline) {
   return {*this, pieces, deadline};
 }
@@ -66,6 +68,10 @@ void Connection::Read::await_suspend(std::coroutine_handle<> waiter) {
 
 void Connection::Handshake::await_suspend(std::coroutine_handle<> waiter) {
   connection_.tls_->async_handshake(TlsStream::server, begin(waiter));
+}
+
+void Connection::Goodbye::await_suspend(std::coroutine_handle<> waiter) {
+  connection_.tls_->async_shutdown(begin(waiter));
 }
 
 void Connection::Write::await_suspend(std::coroutine_handle<> waiter) {

@@ -41,10 +41,14 @@ class Connection {
   class Read;
   class Handshake;
   class Write;
+  class Goodbye;
   // co_await: the number of bytes read, 0 at the end, on an error and after the deadline.
   Read read(std::span<char> space, Clock::time_point deadline);
   // co_await: whether it succeeded.
   Handshake handshake(Clock::time_point deadline);
+
+  // TLS: tells the peer that nothing more will come, so that it can tell the end from a cut, and waits for its answer.
+  Goodbye say_goodbye(Clock::time_point deadline);
 
   // Up to three buffers, sent as one.
   using Pieces = std::array<std::string_view, 3>;
@@ -106,6 +110,13 @@ class Connection::Handshake : public Operation {
   using Operation::Operation;
   void await_suspend(std::coroutine_handle<> waiter);
   bool await_resume() const noexcept { return !ec_; }
+};
+
+class Connection::Goodbye : public Operation {
+ public:
+  using Operation::Operation;
+  void await_suspend(std::coroutine_handle<> waiter);
+  void await_resume() const noexcept {}
 };
 
 class Connection::Write : public Operation {

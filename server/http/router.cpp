@@ -1,6 +1,7 @@
 #include "http/router.h"
 
 #include <algorithm>
+#include <chrono>
 #include <map>
 #include <stdexcept>
 
@@ -23,6 +24,8 @@ struct Router::Node {
 };
 
 namespace {
+
+constexpr std::chrono::seconds kFullDiskLogPause{10};
 
 constexpr std::string_view kMethods[] = {"GET",    "HEAD",    "POST",  "PUT",    "PATCH",
                                          "DELETE", "OPTIONS", "TRACE", "CONNECT"};
@@ -157,17 +160,35 @@ Response error_response(ErrorCode code, std::string_view message) {
   return response;
 }
 
+void log_failure(const Request& request, ErrorCode code, std::string_view what) {
+  if (code == ErrorCode::kInsufficientStorage) {
+    // Every write fails for the same reason, and the log may be on the same disk.
+    static auto next = std::chrono::steady_clock::time_point::min();
+    const auto now = std::chrono::steady_clock::now();
+    if (now < next) return;
+    next = now + kFullDiskLogPause;
+  } else if (code != ErrorCode::kInternalError) {
+    return;
+  }
+  // Without the query, which may hold secrets.
+  log::event(spdlog::level::err, what,
+             {{"method", request.method},
+              {"path", std::string_view(request.raw_target).substr(0, request.raw_target.find('?'))},
+              {"request_id", request.request_id},
+              {"traceparent", request.traceparent}});
+}
+
 task<Response> dispatch(const Route& route, Request& request) {
   try {
     task<Response> work = route.handler(request);
     co_return co_await work;
   } catch (const Error& e) {
+    log_failure(request, e.code(), e.what());
     co_return error_response(e.code(), e.what());
   } catch (const std::exception& e) {
-    log::error("{} {}: {} request_id={} traceparent={}", route.method, route.pattern, e.what(), request.request_id,
-               request.traceparent);
+    log_failure(request, ErrorCode::kInternalError, e.what());
   } catch (...) {
-    log::error("{} {}: unknown exception request_id={}", route.method, route.pattern, request.request_id);
+    log_failure(request, ErrorCode::kInternalError, "unknown exception");
   }
   co_return error_response(ErrorCode::kInternalError,
                            "Internal error: the server's log says more under request id " + request.request_id);

@@ -26,6 +26,8 @@ struct RouteOptions {
   uint64_t max_body = 8u << 20;
   // Served without credentials (health, version).
   bool open = false;
+  // Served however many requests are under way, as are open ones: for who looks at a busy server.
+  bool always = false;
 };
 
 struct Route {
@@ -63,6 +65,8 @@ const Route& require_route(const Router::Match& match, std::string_view method, 
 
 // The error as MLflow's clients expect it; 429 and 503 carry Retry-After, 401 WWW-Authenticate.
 Response error_response(ErrorCode code, std::string_view message);
+// Logs, with the request's ids, what the server's operator should know: an internal error, a full disk.
+void log_failure(const Request& request, ErrorCode code, std::string_view what);
 // Runs the route's handler and turns what it throws into a response.
 task<Response> dispatch(const Route& route, Request& request);
 

@@ -63,7 +63,7 @@ class Server::Impl : public std::enable_shared_from_this<Server::Impl> {
   task<> stop(std::chrono::seconds grace) {
     stop_accepting();
     for (Session* session : shared_->sessions) {
-      if (session->is_idle()) session->close();
+      if (session->is_idle()) session->stop_waiting();
     }
     const auto deadline = Clock::now() + grace;
     while (!shared_->sessions.empty() && Clock::now() < deadline) co_await sleep_for(kStopPoll);

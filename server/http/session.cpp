@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -12,10 +13,11 @@
 namespace cairn::http {
 namespace {
 
-constexpr size_t kInline = 16u << 10;       // a body up to this is sent in one piece with the head
-constexpr uint64_t kMaxDrain = 1u << 20;    // of a body that the handler did not want
-constexpr uint64_t kMaxLinger = 16u << 20;  // read and dropped before a close, so that the peer sees our answer
+constexpr size_t kInline = 16u << 10;        // a body up to this is sent in one piece with the head
+constexpr uint64_t kMaxDrain = 1u << 20;     // of a body that the handler did not want
+constexpr uint64_t kMaxLinger = 256u << 20;  // read and dropped before a close, so that the peer sees our answer
 constexpr std::chrono::seconds kLingerTime{2};
+constexpr std::chrono::seconds kGoodbyeTime{1};  // for a peer's close_notify
 constexpr size_t kMaxReserve = 1u << 20;
 constexpr int kMaxServedAtOnce = 32;  // pipelined requests before others get their turn
 constexpr std::chrono::seconds kSlow{1};
@@ -171,6 +173,10 @@ task<> Session::run() {
     task<bool> one = serve_one();
     more = co_await one;
   }
+  if (connection_.is_tls() && !lost_) {
+    Connection::Goodbye goodbye = connection_.say_goodbye(Clock::now() + kGoodbyeTime);
+    co_await goodbye;
+  }
   if (linger_ && !lost_) {
     task<> rest = linger();
     co_await rest;
@@ -245,7 +251,7 @@ task<bool> Session::read_header(Exchange& exchange) {
       if (begun && connection_.timed_out()) {
         throw Error(ErrorCode::kRequestTimeout, "The request's header did not arrive in time");
       }
-      lost_ = true;
+      lost_ = !connection_.timed_out();
       co_return false;
     }
     reader_.commit(bytes);
@@ -283,7 +289,7 @@ task<> Session::respond(Exchange& exchange) {
       task<> body = read_body(exchange, max_body);
       co_await body;
     }
-    exchange.admit(open);
+    exchange.admit(open || route.options.always);
     task<Response> work = dispatch(route, request);
     exchange.response = co_await work;
     co_return;
@@ -291,7 +297,7 @@ task<> Session::respond(Exchange& exchange) {
     exchange.response = error_response(e.code(), e.what());
     if (e.code() == ErrorCode::kRequestLimitExceeded) ++shared_->statistics.rejected_total;
   } catch (const std::exception& e) {
-    log::error("{}: {} request_id={}", request.method, e.what(), request.request_id);
+    log_failure(request, ErrorCode::kInternalError, e.what());
     exchange.response = error_response(ErrorCode::kInternalError, "Internal error");
     broken_ = true;
   }
@@ -435,9 +441,10 @@ task<std::optional<std::string>> Session::first_piece(Exchange& exchange) {
     task<std::optional<std::string>> next = exchange.response.stream->next();
     co_return co_await next;
   } catch (const Error& e) {
+    log_failure(exchange.request, e.code(), e.what());
     exchange.response = error_response(e.code(), e.what());
   } catch (const std::exception& e) {
-    log::error("{}: {} request_id={}", exchange.request.method, e.what(), exchange.request.request_id);
+    log_failure(exchange.request, ErrorCode::kInternalError, e.what());
     exchange.response = error_response(ErrorCode::kInternalError, "Internal error");
   }
   co_return std::nullopt;
@@ -470,8 +477,8 @@ task<> Session::write_stream(Exchange& exchange, std::optional<std::string> piec
     task<bool> write = write_all({out_, {}, {}}, patience, true);
     co_await write;
   } catch (const std::exception& e) {
-    log::error("{}: a response broke off after {} bytes: {} request_id={}", exchange.request.path, sent, e.what(),
-               exchange.request.request_id);
+    const std::string what = "a response broke off after " + std::to_string(sent) + " bytes: " + e.what();
+    log_failure(exchange.request, ErrorCode::kInternalError, what);
     lost_ = true;
   }
 }
@@ -509,9 +516,14 @@ void Session::finish(const Exchange& exchange) {
   if (!spdlog::should_log(level)) return;
   // Without the query, which may hold secrets.
   const Request& request = exchange.request;
-  spdlog::log(level, "request method={} path={} status={} ms={:.3f} request_id={} traceparent={}{}", request.method,
-              raw_path(request.raw_target), status, seconds * 1000, request.request_id, request.traceparent,
-              lost_ ? " broken_off=true" : "");
+  log::event(level, "request",
+             {{"method", request.method},
+              {"path", raw_path(request.raw_target)},
+              {"status", status},
+              {"ms", double(std::lround(seconds * 1e6)) / 1000},
+              {"request_id", request.request_id},
+              {"traceparent", request.traceparent},
+              {"broken_off", lost_ ? "true" : ""}});
 }
 
 }  // namespace cairn::http

@@ -72,6 +72,8 @@ class Session {
   task<> run();
   void expire(Clock::time_point now) { connection_.expire(now); }
   void close() { connection_.close(); }
+  // Ends the wait for another request.
+  void stop_waiting() { connection_.expire(Clock::time_point::max()); }
   bool is_idle() const { return idle_; }
 
  private:
