@@ -10,6 +10,7 @@
 #include <tuple>
 
 #include "base/json.h"
+#include "db/transaction.h"
 #include "http/mlflow.h"
 
 namespace cairn::tracking {
@@ -65,9 +66,7 @@ Point parse_page_token(const std::string& token) {
   return point;
 }
 
-task<std::vector<Point>> load_points(db::Pool& pool, const std::string& run_id, const std::string& key,
-                                     int64_t from_timestamp) {
-  const db::Rows rows = co_await pool.query(kSeries, db::Params::of(run_id, key, from_timestamp));
+std::vector<Point> read_points(const db::Rows& rows) {
   std::vector<Point> points;
   for (int i = 0; i < rows.size(); ++i) {
     const auto steps = rows.integers(i, 0);
@@ -77,7 +76,7 @@ task<std::vector<Point>> load_points(db::Pool& pool, const std::string& run_id, 
   }
   if (!std::is_sorted(points.begin(), points.end())) std::sort(points.begin(), points.end());
   points.erase(std::unique(points.begin(), points.end()), points.end());
-  co_return points;
+  return points;
 }
 
 void write_point(json::Writer& writer, std::string_view key, const Point& point, const std::string* run_id) {
@@ -108,7 +107,8 @@ task<Response> get_history(db::Pool& pool, Request& request) {
   }
   std::optional<Point> after;
   if (!token.empty()) after = parse_page_token(token);
-  const auto points = co_await load_points(pool, run_id, key, after ? after->timestamp : INT64_MIN);
+  const auto points =
+      read_points(co_await pool.query(kSeries, db::Params::of(run_id, key, after ? after->timestamp : INT64_MIN)));
   auto first = after ? std::upper_bound(points.begin(), points.end(), *after) : points.begin();
   const auto left = static_cast<size_t>(points.end() - first);
   const size_t count = limit ? std::min<size_t>(left, std::min(*limit, kMaxPage)) : left;
@@ -143,21 +143,25 @@ task<Response> get_history_bulk(db::Pool& pool, Request& request) {
     throw invalid("GetMetricHistoryBulk request cannot specify more than 100 run_ids. Received " +
                   std::to_string(run_ids.size()) + " run_ids.");
   }
-  Response response;
-  json::Writer writer(response.body);
-  writer.begin_object();
-  writer.key("metrics");
-  writer.begin_array();
-  for (const std::string& run_id : run_ids) {
-    const auto points = co_await load_points(pool, run_id, key, INT64_MIN);
-    for (const Point& point : points) {
-      if (limit-- <= 0) break;
-      write_point(writer, key, point, &run_id);
+  auto body = [&](db::Transaction& tx) -> task<std::string> {
+    std::string out;
+    json::Writer writer(out);
+    writer.begin_object();
+    writer.key("metrics");
+    writer.begin_array();
+    int64_t left = limit;
+    for (size_t i = 0; i < run_ids.size() && left > 0; ++i) {
+      const auto points = read_points(co_await tx.query(kSeries, db::Params::of(run_ids[i], key, int64_t{INT64_MIN})));
+      for (const Point& point : points) {
+        if (left-- <= 0) break;
+        write_point(writer, key, point, &run_ids[i]);
+      }
     }
-  }
-  writer.end_array();
-  writer.end_object();
-  co_return response;
+    writer.end_array();
+    writer.end_object();
+    co_return out;
+  };
+  co_return http::json_response(co_await db::with_transaction(pool, db::Isolation::kRepeatableReadOnly, body));
 }
 
 }  // namespace
