@@ -1,5 +1,7 @@
 #include "app/app.h"
 
+#include <sys/resource.h>
+
 #include <csignal>
 #include <iostream>
 
@@ -50,17 +52,31 @@ void register_own_routes(http::Router& router, App& app) {
   router.add(
       "GET", "/version",
       [](http::Request&) -> task<http::Response> { co_return http::text_response(std::string(kVersion)); }, open);
-  router.add("GET", "/metrics", [&app](http::Request&) -> task<http::Response> {
+  const auto metrics = [&app](http::Request&) -> task<http::Response> {
     http::Response response = http::text_response(render_metrics(app));
     response.content_type = "text/plain; version=0.0.4; charset=utf-8";
     co_return response;
-  });
+  };
+  router.add("GET", "/metrics", metrics, {.always = true});
 }
 
 std::string address(const App& app) {
   const std::string& host = app.config.host;
   return (app.config.tls_certificate.empty() ? "http://" : "https://") +
          (host.find(':') == std::string::npos ? host : "[" + host + "]") + ":" + std::to_string(app.server->port());
+}
+
+// So often that a disk hardly fills up between two looks.
+constexpr std::chrono::milliseconds kDiskPoll{100};
+
+task<> watch_disk(App& app) {
+  const auto look = [&app] { return app.cluster->has_room(); };
+  for (;;) {
+    auto looking = offload(look);
+    app.disk_full = !co_await looking;
+    app.pool.set_read_only(app.disk_full);
+    co_await sleep_for(kDiskPoll);
+  }
 }
 
 task<> shut_down(App& app) {
@@ -70,6 +86,7 @@ task<> shut_down(App& app) {
 
 void run(App& app) {
   app.server->start();
+  if (app.cluster != nullptr) app.reactor.spawn("disk", watch_disk(app));
   app.reactor.on_signal([&app](int signal) {
     log::info("signal {}: finishing the requests under way; a second one stops at once", signal);
     for (const int again : {SIGINT, SIGTERM}) std::signal(again, SIG_DFL);
@@ -102,8 +119,17 @@ void register_routes(http::Router& router, App& app) {
   jobs::register_routes(router, app.pool);
 }
 
+// A connection is a file, and the usual soft limit of 1024 is far below what the server may hold.
+void allow_many_files() {
+  rlimit files{};
+  if (getrlimit(RLIMIT_NOFILE, &files) != 0) return;
+  files.rlim_cur = files.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &files);
+}
+
 int serve(const ServerConfig& config) {
   std::signal(SIGPIPE, SIG_IGN);
+  allow_many_files();
   log::configure(config.log_format == "json" ? log::Format::kJson : log::Format::kText, config.log_level);
   log::info("cairn {} starts", kVersion);
   std::unique_ptr<cluster::Cluster> cluster;

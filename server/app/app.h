@@ -31,6 +31,8 @@ struct App {
   // Null when there are no credentials.
   std::unique_ptr<http::Authenticator> authenticator;
   std::unique_ptr<http::Server> server;
+  // Writes are refused, because the embedded database's disk is full.
+  bool disk_full = false;
 
   App(ServerConfig config, Reactor& reactor, cluster::Cluster* cluster, const std::string& connection_string);
 };

@@ -81,6 +81,7 @@ std::string render_metrics(const App& app) {
     page.counter("cairn_postgres_restarts_total", "Restarts of the embedded PostgreSQL after it died.",
                  app.cluster->restarts());
   }
+  page.gauge("cairn_disk_full", "1 while writes are refused because the disk is full.", app.disk_full);
   render_pool(page, app.pool);
   render_server(page, app.server->statistics());
   return page.take();

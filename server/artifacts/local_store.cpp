@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -30,6 +31,8 @@ namespace {
 
 constexpr std::string_view kStaging = ".cairn-staging";
 constexpr size_t kPieceBytes = 256 << 10;
+// An upload leaves so much of the disk to others: a database on it needs more than a file does.
+constexpr uint64_t kLeftToOthers = 64u << 20;
 constexpr int kDirectoryFlags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
 
 [[noreturn]] void fail(const std::string& what, const std::string& path, int error) {
@@ -278,7 +281,13 @@ class Upload {
   Upload(const Upload&) = delete;
   Upload& operator=(const Upload&) = delete;
 
-  void append(std::string_view bytes) { write_all(file_.get(), bytes, path_); }
+  void append(std::string_view bytes) {
+    struct statvfs disk {};
+    if (!bytes.empty() && ::fstatvfs(file_.get(), &disk) == 0 &&
+        uint64_t(disk.f_bavail) * disk.f_frsize < kLeftToOthers + bytes.size())
+      fail("write", path_, ENOSPC);
+    write_all(file_.get(), bytes, path_);
+  }
 
   void commit() {
     if (::fsync(file_.get()) != 0) fail("write", path_, errno);

@@ -150,6 +150,7 @@ Cluster::Cluster(ClusterOptions options) : options_(std::move(options)), user_(p
       throw system_error("open", options_.data_dir);
   }
   lock();
+  disk_ = std::make_unique<DiskGuard>(options_.data_dir);
 }
 
 Cluster::~Cluster() {
@@ -308,9 +309,13 @@ void Cluster::start() {
   SupervisorOptions supervision;
   supervision.command = {
       {binary_dir_ + "/postgres", "-D", postgres_dir()}, user_, postgres_dir(), SIGINT, start_log_fd_};
-  supervision.before_start = [this] { stop_leftovers(); };
+  supervision.before_start = [this] {
+    stop_leftovers();
+    disk_->give_up_reserve();
+  };
   supervision.is_ready = [this](pid_t pid) { return takes_connections(pid); };
   supervision.explain_failure = [this] { return log_tail(); };
+  disk_->keep_room();
   supervisor_ = std::make_unique<Supervisor>(std::move(supervision));
   supervisor_->start();
   prepare_database(connection_string("postgres", "postgres"), superuser_connection_string());

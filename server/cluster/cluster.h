@@ -5,18 +5,20 @@
 //   <data>/postgres/<major>/     the cluster's files; a pg_upgrade makes <data>/postgres/<next> beside it
 //   <data>/run/                  the socket, unless its path were too long for one (then a directory of /run or /tmp)
 //   <data>/log/                  PostgreSQL's log
+//   <data>/reserve               space for the day the disk is full (disk.h)
 //
 // PostgreSQL runs as user `postgres` when this process is root, else as this process's own user. The server connects as
 // role `cairn`, which owns the database `cairn` and is no superuser. If this process dies in any way, PostgreSQL shuts
 // down too.
 //
-// Threads: the functions may be called from one thread at a time; ready() and postgres_pid() from any.
+// Threads: the functions may be called from one thread at a time; ready(), postgres_pid() and has_room() from any.
 #pragma once
 
 #include <memory>
 #include <optional>
 #include <string>
 
+#include "cluster/disk.h"
 #include "cluster/machine.h"
 #include "cluster/supervisor.h"
 
@@ -53,6 +55,9 @@ class Cluster {
   bool ready() const { return supervisor_ && supervisor_->ready(); }
   pid_t postgres_pid() const { return supervisor_ ? supervisor_->pid() : 0; }
   int restarts() const { return supervisor_ ? supervisor_->restarts() : 0; }
+  // Whether the disk has room for writes. To be asked a few times a second while the server runs, by one thread.
+  bool has_room() { return disk_->keep_room(); }
+  uint64_t disk_free_bytes() const { return disk_->free_bytes(); }
   // True when start() made the cluster.
   bool created() const { return created_; }
   const std::string& data_dir() const { return options_.data_dir; }
@@ -82,6 +87,7 @@ class Cluster {
   int lock_fd_ = -1;
   int start_log_fd_ = -1;
   bool created_ = false;
+  std::unique_ptr<DiskGuard> disk_;
   std::unique_ptr<Supervisor> supervisor_;
 };
 

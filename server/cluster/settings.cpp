@@ -83,7 +83,7 @@ void write_cores(Writer& out, const Machine& machine) {
 }
 
 void write_disk(Writer& out, const Machine& machine) {
-  const uint64_t wal = std::clamp(machine.disk_free_bytes / 10, 256 * kMiB, 8 * kGiB);
+  const uint64_t wal = std::clamp(machine.disk_free_bytes / 10, 64 * kMiB, 8 * kGiB);
   out.section(std::string("Disk: ") + (machine.rotational ? "rotational, " : "not rotational, ") +
               mebibytes(machine.disk_free_bytes) + " free");
   if (machine.rotational) {
@@ -98,10 +98,10 @@ void write_disk(Writer& out, const Machine& machine) {
     out.set("autovacuum_vacuum_cost_limit", 1000);
   }
   out.why(
-      "A tenth of the free disk, 256 MB to 8 GB: fewer checkpoints, hence fewer full pages in the log; recovery reads "
+      "A tenth of the free disk, 64 MB to 8 GB: fewer checkpoints, hence fewer full pages in the log; recovery reads "
       "at most this.");
   out.set("max_wal_size", mebibytes(wal));
-  out.set("min_wal_size", mebibytes(std::max(wal / 8, 80 * kMiB)));
+  out.set("min_wal_size", mebibytes(std::max(wal / 8, 32 * kMiB)));
   out.set("checkpoint_timeout", "15min");
   out.why(
       "After a crash one flush of the file system instead of one a file: the start takes half a second less, or many "

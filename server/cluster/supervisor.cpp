@@ -26,6 +26,8 @@ using Clock = std::chrono::steady_clock;
 constexpr int kReadyPollMs = 5;
 constexpr int kFirstBackoffMs = 50;
 constexpr int kLongestBackoffMs = 10'000;
+// One that starts, but dies soon, is worth a try more often than one that cannot start.
+constexpr int kLongestBackoffAfterReadyMs = 1000;
 // A server that ran for so long is not in a crash loop.
 constexpr auto kHealthyAfter = std::chrono::seconds(30);
 constexpr int kFastShutdownMs = 60'000;
@@ -77,6 +79,7 @@ void Supervisor::loop(std::shared_ptr<std::promise<void>> pending) {
   int backoff_ms = kFirstBackoffMs;
   while (true) {
     const auto begun = Clock::now();
+    int longest_backoff_ms = kLongestBackoffAfterReadyMs;
     try {
       run_once(pending.get());
       pending.reset();
@@ -86,12 +89,14 @@ void Supervisor::loop(std::shared_ptr<std::promise<void>> pending) {
         return;
       }
       log::error("PostgreSQL did not start again: {}", error.what());
+      longest_backoff_ms = kLongestBackoffMs;
     }
     if (stop_requested_within(0)) return;
     if (Clock::now() - begun > kHealthyAfter) backoff_ms = kFirstBackoffMs;
+    backoff_ms = std::min(backoff_ms, longest_backoff_ms);
     log::warn("starting PostgreSQL again in {} ms", backoff_ms);
     if (stop_requested_within(backoff_ms)) return;
-    backoff_ms = std::min(backoff_ms * 2, kLongestBackoffMs);
+    backoff_ms *= 2;
     ++restarts_;
   }
 }

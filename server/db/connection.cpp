@@ -2,6 +2,7 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <optional>
 
 #include "base/log.h"
@@ -45,6 +46,30 @@ struct Connection::Socket {
   boost::asio::posix::stream_descriptor descriptor;
 };
 
+// Cancels the wait for a connection that takes too long: libpq's own time-out is not for PQconnectPoll.
+class Connection::Watchdog {
+ public:
+  Watchdog(Connection& connection, std::chrono::seconds patience) : timer_(Reactor::current().io(), patience) {
+    if (patience.count() <= 0) return;
+    timer_.async_wait([state = state_, &connection](const boost::system::error_code& ec) {
+      if (ec || state->over) return;
+      state->late = true;
+      if (connection.socket_) connection.socket_->descriptor.cancel();
+    });
+  }
+  // The handler may be on its way already.
+  ~Watchdog() { state_->over = true; }
+  bool late() const { return state_->late; }
+
+ private:
+  struct State {
+    bool over = false;
+    bool late = false;
+  };
+  std::shared_ptr<State> state_ = std::make_shared<State>();
+  boost::asio::steady_timer timer_;
+};
+
 namespace {
 
 DbError result_error(const PGresult* result, std::string statement) {
@@ -56,6 +81,17 @@ DbError result_error(const PGresult* result, std::string statement) {
   DbError error(sqlstate ? sqlstate : "08006", message, std::move(statement));
   if (const char* constraint = PQresultErrorField(result, PG_DIAG_CONSTRAINT_NAME)) error.set_constraint(constraint);
   return error;
+}
+
+// Zero: for ever.
+std::chrono::seconds connect_timeout(PGconn* connection) {
+  int seconds = 0;
+  PQconninfoOption* options = PQconninfo(connection);
+  for (PQconninfoOption* option = options; option != nullptr && option->keyword != nullptr; ++option) {
+    if (std::string_view(option->keyword) == "connect_timeout" && option->val != nullptr) seconds = atoi(option->val);
+  }
+  PQconninfoFree(options);
+  return std::chrono::seconds(seconds);
 }
 
 void on_notice(void*, const PGresult* result) { log::debug("PostgreSQL: {}", PQresultErrorMessage(result)); }
@@ -70,7 +106,17 @@ Connection::~Connection() {
 }
 
 task<std::unique_ptr<Connection>> Connection::connect(const std::string& connection_string) {
-  std::unique_ptr<Connection> self(new Connection(PQconnectStart(connection_string.c_str())));
+  // What the connection string says of these wins. A host that is gone without a word is found out within a minute.
+  const char* names[] = {"connect_timeout",
+                         "keepalives_idle",
+                         "keepalives_interval",
+                         "keepalives_count",
+                         "tcp_user_timeout",
+                         "fallback_application_name",
+                         "dbname",
+                         nullptr};
+  const char* values[] = {"10", "30", "10", "3", "30000", "cairn", connection_string.c_str(), nullptr};
+  std::unique_ptr<Connection> self(new Connection(PQconnectStartParams(names, values, 1)));
   co_await self->finish_connect();
   co_return self;
 }
@@ -78,7 +124,9 @@ task<std::unique_ptr<Connection>> Connection::connect(const std::string& connect
 task<> Connection::finish_connect() {
   if (connection_ == nullptr) throw DbError("08001", "out of memory", "connect");
   PostgresPollingStatusType state = PGRES_POLLING_WRITING;
-  while (PQstatus(connection_) != CONNECTION_BAD && state != PGRES_POLLING_OK && state != PGRES_POLLING_FAILED) {
+  const Watchdog watchdog(*this, connect_timeout(connection_));
+  while (!watchdog.late() && PQstatus(connection_) != CONNECTION_BAD && state != PGRES_POLLING_OK &&
+         state != PGRES_POLLING_FAILED) {
     // libpq may open a new socket for each address it tries.
     socket_ = std::make_unique<Socket>(PQsocket(connection_));
     if (state == PGRES_POLLING_READING) {
@@ -87,8 +135,9 @@ task<> Connection::finish_connect() {
       co_await socket_->writable();
     }
     socket_.reset();
-    state = PQconnectPoll(connection_);
+    if (!watchdog.late()) state = PQconnectPoll(connection_);
   }
+  if (watchdog.late()) throw DbError("08001", "no answer to the attempt to connect within connect_timeout", "connect");
   if (PQstatus(connection_) != CONNECTION_OK) {
     const std::string message = PQerrorMessage(connection_);
     throw DbError("08001", message, "connect");
@@ -165,7 +214,14 @@ task<std::vector<Rows>> Connection::run(std::vector<Query> queries) {
   std::optional<DbError> error;
   size_t step = 0;
   for (;;) {
-    PGresult* result = co_await next_result();
+    PGresult* result = nullptr;
+    try {
+      result = co_await next_result();
+    } catch (const DbError&) {
+      // PostgreSQL's last word before it closed the connection says more than that it did.
+      if (!error) throw;
+      break;
+    }
     if (result == nullptr) {  // the end of one step's results
       if (PQstatus(connection_) == CONNECTION_BAD) fail("");
       continue;
@@ -185,6 +241,9 @@ task<std::vector<Rows>> Connection::run(std::vector<Query> queries) {
     }
     if (status != PGRES_PIPELINE_ABORTED && !error) {
       error = result_error(result, std::string(queries[results.size()].statement.name));
+      if (read_only_ && error->sqlstate() == "25006") {
+        error = DbError("53100", "the disk is full: nothing is written until there is room", error->statement());
+      }
     }
     PQclear(result);
     if (PQstatus(connection_) == CONNECTION_BAD) break;
@@ -196,6 +255,13 @@ task<std::vector<Rows>> Connection::run(std::vector<Query> queries) {
   }
   if (PQstatus(connection_) == CONNECTION_BAD) fail("");
   co_return results;
+}
+
+task<> Connection::set_read_only(bool read_only) {
+  static constexpr Statement kReadOnly{"read_only", "SET default_transaction_read_only = on"};
+  static constexpr Statement kReadWrite{"read_write", "SET default_transaction_read_only = off"};
+  co_await query(read_only ? kReadOnly : kReadWrite);
+  read_only_ = read_only;
 }
 
 bool Connection::alive() {

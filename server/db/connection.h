@@ -33,11 +33,15 @@ class Connection {
   bool broken() const { return broken_; }
   // Looks, without waiting, whether PostgreSQL has closed an idle connection.
   bool alive();
+  // Whether its transactions may write. What is refused for that reason gets kInsufficientStorage.
+  task<> set_read_only(bool read_only);
+  bool read_only() const { return read_only_; }
   // Inside a transaction block, failed or not.
   bool in_transaction() const;
 
  private:
   struct Socket;
+  class Watchdog;
   explicit Connection(PGconn* connection);
   task<> finish_connect();
   void send(const Query& query, std::vector<std::string_view>& steps);
@@ -49,6 +53,7 @@ class Connection {
   std::unique_ptr<Socket> socket_;
   std::unordered_set<std::string_view> prepared_;
   bool broken_ = false;
+  bool read_only_ = false;
 };
 
 }  // namespace cairn::db

@@ -25,19 +25,28 @@ task<std::unique_ptr<Connection>> Pool::open() {
 
 task<Lease> Pool::acquire() {
   ++statistics_.acquired_total;
+  auto connection = co_await take();
+  ++statistics_.in_use;
+  Lease lease(*this, std::move(connection));
+  if (lease->read_only() != read_only_) co_await lease->set_read_only(read_only_);
+  co_return lease;
+}
+
+task<std::unique_ptr<Connection>> Pool::take() {
   while (!idle_.empty()) {
     auto connection = std::move(idle_.back());
     idle_.pop_back();
-    if (connection->alive()) {
-      ++statistics_.in_use;
-      co_return Lease(*this, std::move(connection));
-    }
+    if (connection->alive()) co_return connection;
     --statistics_.open;
   }
   if (statistics_.open < options_.size + options_.max_overflow) {
-    auto connection = co_await open();
-    ++statistics_.in_use;
-    co_return Lease(*this, std::move(connection));
+    try {
+      co_return co_await open();
+    } catch (const DbError&) {
+      // Who waits, waits for a connection to come back, and there may be none that could.
+      if (!waiters_.empty()) Reactor::current().spawn("pool", open_for_waiter());
+      throw;
+    }
   }
   if (static_cast<int>(waiters_.size()) >= options_.max_waiting) {
     ++statistics_.rejected_total;
@@ -51,9 +60,7 @@ task<Lease> Pool::acquire() {
     expiring_ = true;
     Reactor::current().spawn("pool", expire_waiters());
   }
-  auto connection = co_await waiter->slot.wait();
-  ++statistics_.in_use;
-  co_return Lease(*this, std::move(connection));
+  co_return co_await waiter->slot.wait();
 }
 
 task<Rows> Pool::query(Statement statement, Params params) {

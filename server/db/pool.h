@@ -62,6 +62,10 @@ class Pool {
   // One statement on any connection, in its own transaction.
   task<Rows> query(Statement statement, Params params = {});
 
+  // From now on connections are lent for reading only, or no longer: what writes gets kInsufficientStorage. For a full
+  // disk; transactions under way are not concerned.
+  void set_read_only(bool read_only) { read_only_ = read_only; }
+
   PoolStatistics statistics() const;
   const PoolOptions& options() const { return options_; }
 
@@ -71,6 +75,7 @@ class Pool {
     OneShot<std::unique_ptr<Connection>> slot;
     std::chrono::steady_clock::time_point deadline;
   };
+  task<std::unique_ptr<Connection>> take();
   task<std::unique_ptr<Connection>> open();
   void release(std::unique_ptr<Connection> connection);
   task<> roll_back(std::unique_ptr<Connection> connection);
@@ -83,6 +88,7 @@ class Pool {
   std::vector<std::unique_ptr<Connection>> idle_;
   std::deque<std::shared_ptr<Waiter>> waiters_;
   bool expiring_ = false;
+  bool read_only_ = false;
 };
 
 }  // namespace cairn::db

@@ -57,7 +57,7 @@ class Client:
         try:
             if self.connection is None:
                 self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=self.timeout)
-            self.connection.request(method, path, body, headers or {})
+            self.connection.request(method, path, body, {"Content-Type": "application/json", **(headers or {})})
             return Answer(self.connection.getresponse())
         except (OSError, http.client.HTTPException):
             self.close()
