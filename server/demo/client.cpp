@@ -39,7 +39,8 @@ std::string field(const std::string& head, const std::string& name) {
 void watch_signals() {
   struct sigaction action {};
   action.sa_handler = [](int) { g_stop_wanted = 1; };  // without SA_RESTART: what waits wakes up
-  for (const int signal : {SIGINT, SIGTERM}) sigaction(signal, &action, nullptr);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaction(signal, &action, nullptr);
+  signal(SIGPIPE, SIG_IGN);  // whoever reads the summary may go before it is whole
 }
 
 bool stop_wanted() { return g_stop_wanted != 0; }

@@ -40,7 +40,7 @@ class Client {
   int requests_ = 0;
 };
 
-// Whether SIGINT or SIGTERM has come since watch_signals().
+// Whether SIGINT, SIGTERM or SIGHUP has come since watch_signals().
 void watch_signals();
 bool stop_wanted();
 // Sleeps until a signal comes or `wanted` milliseconds are over.
