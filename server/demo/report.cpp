@@ -78,6 +78,7 @@ void Report::step(const std::string& name, const std::function<void(Step&)>& bod
   Step step;
   step.name = name;
   if (!held()) {
+    step.run = false;
     step.summary = "not run, because an earlier step did not hold";
   } else {
     const auto start = std::chrono::steady_clock::now();
@@ -95,7 +96,7 @@ void Report::step(const std::string& name, const std::function<void(Step&)>& bod
     seconds_ += step.seconds;
   }
   clear_progress();
-  if (!json_) print(step);
+  if (!json_ && step.run) print(step);
   steps_.push_back(std::move(step));
 }
 
@@ -103,7 +104,7 @@ void Report::print(const Step& step) {
   out_ << (step.table || std::exchange(after_table_, false) ? "\n" : "")
        << (step.held ? paint("32", "ok    ") : paint("31", "FAILED")) << " "
        << paint("1", fmt::format("{:<{}}", step.name, step.table ? 0 : kNameWidth)) << " ";
-  if (step.table)
+  if (step.table || !step.held)
     out_ << step.summary;
   else
     out_ << fmt::format("{:<{}}", step.summary, kSummaryWidth) << paint("2", fmt::format("{:7.2f} s", step.seconds));
@@ -138,10 +139,12 @@ void Report::print(const Table& table) {
 
 void Report::finish(const std::string& url, bool kept) {
   const auto good = std::count_if(steps_.begin(), steps_.end(), [](const Step& step) { return step.held; });
+  const auto not_run = std::count_if(steps_.begin(), steps_.end(), [](const Step& step) { return !step.run; });
   if (!json_) {
     out_ << "\n"
          << paint(held() ? "1;32" : "1;31", fmt::format("{} of {} steps held", good, steps_.size()))
-         << fmt::format(" in {:.1f} s", seconds_) << std::endl;
+         << fmt::format(" in {:.1f} s", seconds_) << (not_run > 0 ? fmt::format("; {} were not run", not_run) : "")
+         << std::endl;
     return;
   }
   std::string text;

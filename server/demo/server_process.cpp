@@ -31,7 +31,10 @@ constexpr int kPollMs = 10;
 constexpr const char* kListening = "listening on ";
 
 std::string make_directory() {
-  std::string path = (fs::temp_directory_path() / "cairn-demo-XXXXXX").string();
+  std::error_code error;
+  std::string path = (fs::temp_directory_path(error) / "cairn-demo-XXXXXX").string();
+  if (error)
+    throw Error(ErrorCode::kInvalidState, "there is no directory for temporary files: set TMPDIR to one that exists");
   if (mkdtemp(path.data()) == nullptr)
     throw Error(ErrorCode::kInvalidState, "cannot make a directory like " + path + ": " + strerror(errno) +
                                               "; set TMPDIR to a place that can be written");

@@ -21,7 +21,8 @@ namespace {
 
 // A file that is gone when nobody has it open any more.
 int nameless_file() {
-  std::string path = (std::filesystem::temp_directory_path() / "cairn-job-XXXXXX").string();
+  std::error_code error;  // without such a directory mkostemp() says what is wrong
+  std::string path = (std::filesystem::temp_directory_path(error) / "cairn-job-XXXXXX").string();
   const int fd = mkostemp(path.data(), O_CLOEXEC);
   if (fd < 0)
     throw Error(ErrorCode::kInvalidState, "cannot make a file in " + path + ": " + strerror(errno) + "; set TMPDIR");
