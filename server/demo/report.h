@@ -18,7 +18,7 @@ struct Table {
 struct Step {
   std::string name;
   std::string summary;  // one line for people; why, when it did not hold
-  bool run = true;  // false after a step that did not hold
+  bool run = true;      // false after a step that did not hold
   bool held = false;
   double seconds = 0;
   std::vector<std::pair<std::string, std::string>> figures;  // name and JSON value

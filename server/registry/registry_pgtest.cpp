@@ -40,7 +40,7 @@ class RegistryTest : public testing::Test {
       request.query = http::parse_query(input).value();
     else
       request.body = input;
-      request.headers = {{"content-type", "application/json"}};
+    request.headers = {{"content-type", "application/json"}};
     http::Response response = co_await http::dispatch(*match.route, request);
     // PostgreSQL writes some of its JSON with spaces.
     std::string body = response.body;
