@@ -2,7 +2,8 @@
 #   *.cpp                        library cairn_<name> (all but the kinds below)
 #   *_test.cpp                   program <name>_test: needs no database
 #   *_pgtest.cpp                 program <name>_pgtest: makes its own databases, may use `schema` too
-#   *_fuzz.cpp                   one libFuzzer program each, named as the file (with CAIRN_FUZZ)
+#   *_fuzz.cpp                   one libFuzzer program each, named as the file (with CAIRN_FUZZ); of the server it links
+#                                what its lines `// needs: base/json.cpp ...` name, so that few objects are instrumented
 #   main.cpp                     the binary
 # All are found by globs that every build checks again, so no file can be orphaned; a folder may be empty or missing.
 include_guard()
@@ -31,8 +32,16 @@ function(cairn_module name)
     file(GLOB fuzzers CONFIGURE_DEPENDS ${dir}/*_fuzz.cpp)
     foreach(source ${fuzzers})
       get_filename_component(fuzzer ${source} NAME_WE)
-      add_executable(${fuzzer} ${source})
-      target_link_libraries(${fuzzer} PRIVATE cairn_${name})
+      file(STRINGS ${source} needs REGEX "^// needs: ")
+      set_property(DIRECTORY ${CMAKE_SOURCE_DIR} APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${source})
+      list(TRANSFORM needs REPLACE "^// needs: +" "")
+      list(JOIN needs " " needs)
+      separate_arguments(needs)
+      list(TRANSFORM needs PREPEND ${CMAKE_SOURCE_DIR}/server/)
+      add_executable(${fuzzer} ${source} ${needs})
+      target_include_directories(${fuzzer} PRIVATE ${CMAKE_SOURCE_DIR}/server)
+      target_link_libraries(${fuzzer} PRIVATE Threads::Threads simdjson::simdjson OpenSSL::Crypto spdlog::spdlog Boost::headers
+                            PkgConfig::libpq)
       target_link_options(${fuzzer} PRIVATE -fsanitize=fuzzer)
       add_dependencies(fuzzers ${fuzzer})
     endforeach()

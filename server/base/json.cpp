@@ -85,7 +85,10 @@ void append_quoted(std::string& out, std::string_view text) {
 
 // In MLflow's words, which its clients and users know: two spaces, and Python's name of the type.
 [[noreturn]] void wrong_type(std::string_view name, std::string value, const char* type) {
-  if (value.size() > 200) value = value.substr(0, 200) + "...";
+  if (size_t end = 200; value.size() > end) {
+    while ((static_cast<unsigned char>(value[end]) & 0xC0) == 0x80) --end;  // not in the middle of a character
+    value = value.substr(0, end) + "...";
+  }
   throw invalid("Invalid value " + value + " for parameter '" + std::string(name) +
                 "' supplied:  Hint: Value was of type '" + type +
                 "'. See the API docs for more information about request parameters.");

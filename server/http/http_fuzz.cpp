@@ -1,3 +1,4 @@
+// needs: base/error.cpp http/message.cpp http/request_reader.cpp
 // The way from bytes to requests: whatever arrives, in whatever pieces, the reader must not crash, must keep its
 // bounds, and must see the same requests however the bytes were cut. Percent-decoding and query strings on the side.
 #include <simdjson.h>

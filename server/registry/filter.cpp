@@ -10,6 +10,8 @@ namespace {
 
 constexpr std::string_view kPromptTag = "mlflow.prompt.is_prompt";
 constexpr int kMaxDepth = 64;
+constexpr int kMaxConditions = 200;
+constexpr size_t kMaxListed = 1000;
 
 struct Token {
   enum Kind { kWord, kQuoted, kNumber, kSymbol, kEnd } kind = kEnd;
@@ -131,6 +133,8 @@ class Compiler {
   }
 
   std::string clause() {
+    if (++conditions_ > kMaxConditions)
+      throw invalid("The filter string has more than " + std::to_string(kMaxConditions) + " conditions.");
     if (token_.kind != Token::kWord) throw bad_clause(token_.raw);
     const Token key = token_;
     advance();
@@ -158,12 +162,12 @@ class Compiler {
   }
 
   std::string tag(const std::string& name) {
-    const std::string value_of = std::string(target_.tags) + " ->> " + bind(name);
+    const auto value_of = [&] { return "(" + std::string(target_.tags) + " ->> " + bind(name) + ")"; };
     if (take("IS")) {
       const bool negated = take("NOT");
       if (!take("NULL")) throw bad_clause(name + " IS " + token_.raw);
       if (name == kPromptTag) asks_for_prompts_ = true;
-      return "(" + value_of + (negated ? ") IS NOT NULL" : ") IS NULL");
+      return value_of() + (negated ? " IS NOT NULL" : " IS NULL");
     }
     const std::string op = comparator({"=", "!=", "LIKE", "ILIKE"}, "tag");
     if (token_.kind != Token::kQuoted)
@@ -176,7 +180,7 @@ class Compiler {
       if ((op == "=" && value == "false") || (op == "!=" && value == "true"))
         return "NOT " + std::string(target_.is_prompt);
     }
-    return "(" + value_of + ") " + op + " " + bind(value);
+    return value_of() + " " + op + " " + bind(value);
   }
 
   std::string text(const Attribute& attribute) {
@@ -219,6 +223,8 @@ class Compiler {
     std::vector<std::string> values;
     if (!take("(")) throw bad_clause(token_.raw);
     while (token_.kind == Token::kQuoted) {
+      if (values.size() == kMaxListed)
+        throw invalid("A list in the filter string has more than " + std::to_string(kMaxListed) + " values.");
       values.push_back(token_.text);
       advance();
       if (!take(",")) break;
@@ -239,6 +245,7 @@ class Compiler {
   db::Params& params_;
   Token token_;
   bool asks_for_prompts_ = false;
+  int conditions_ = 0;
 };
 
 }  // namespace
