@@ -371,13 +371,25 @@ TEST_F(ClusterTest, ExplainsADirectoryThatPostgresCannotReach) {
   }
 }
 
-TEST_F(ClusterTest, AutoExplainIsLoadedOnlyWhileProfiling) {
+TEST_F(ClusterTest, R11_AutoExplainIsLoadedOnlyWhileProfiling) {
   const auto cluster = started();
   const std::string url = cluster->connection_string();
   EXPECT_EQ(ask(url, "SELECT current_setting('auto_explain.log_analyze', true)"), "");
   cluster->set_profiling(true);
   EXPECT_TRUE(eventually([&] { return ask(url, "SELECT current_setting('auto_explain.log_analyze', true)") == "on"; }));
   EXPECT_EQ(ask(url, "SELECT current_setting('auto_explain.log_min_duration', true)"), "500ms");
+  // The plan of a slow statement is in PostgreSQL's log, with times and buffers, as JSON.
+  ask(url, "SELECT 'slow' FROM pg_sleep(0.6)");
+  EXPECT_TRUE(eventually([&] {
+    std::string log;
+    for (const auto& file : fs::directory_iterator(data_dir_ + "/log")) {
+      std::ifstream in(file.path());
+      log.append(std::istreambuf_iterator<char>(in), {});
+    }
+    const size_t plan = log.find("\"Query Text\": \"SELECT 'slow' FROM pg_sleep(0.6)\"");
+    return plan != log.npos && log.find("\"Actual Total Time\"", plan) != log.npos &&
+           log.find("\"Shared Hit Blocks\"", plan) != log.npos;
+  }));
   cluster->set_profiling(false);
   EXPECT_TRUE(eventually([&] { return ask(url, "SELECT current_setting('auto_explain.log_analyze', true)").empty(); }));
 }

@@ -364,6 +364,49 @@ TEST(Server, ServesOverTls) {
   EXPECT_TRUE(server.becomes_true([](const auto& s) { return s.connections_open == 0; }));
 }
 
+// Sends a request for /health, reads the answer, lets `then` happen, and says whether the session ends as TLS wants it:
+// without that, a client cannot tell the end from a cut.
+template <class Then>
+bool ends_with_close_notify(uint16_t port, const std::string& fields, Then then) {
+  Client client(port);
+  SSL_CTX* context = SSL_CTX_new(TLS_client_method());
+  SSL* tls = SSL_new(context);
+  SSL_set_fd(tls, client.fd());
+  bool notified = false;
+  const std::string request = "GET /health HTTP/1.1\r\nHost: localhost\r\n" + fields + "\r\n";
+  if (SSL_connect(tls) == 1 && SSL_write(tls, request.data(), static_cast<int>(request.size())) > 0) {
+    std::string answer;
+    char bytes[4096];
+    int count = 1;
+    while (!answer.ends_with("OK") && (count = SSL_read(tls, bytes, sizeof bytes)) > 0)
+      answer.append(bytes, static_cast<size_t>(count));
+    EXPECT_TRUE(answer.starts_with("HTTP/1.1 200"));
+    then();
+    count = SSL_read(tls, bytes, sizeof bytes);
+    notified = SSL_get_error(tls, count) == SSL_ERROR_ZERO_RETURN;
+    SSL_shutdown(tls);
+  }
+  SSL_free(tls);
+  SSL_CTX_free(context);
+  return notified;
+}
+
+TEST(Server, EndsTlsWithCloseNotify) {
+  const Certificate certificate;
+  ServerOptions options;
+  options.tls_certificate = certificate.certificate_file();
+  options.tls_key = certificate.key_file();
+  TestServer server(router(), options);
+  EXPECT_TRUE(ends_with_close_notify(server.port(), "Connection: close\r\n", [] {}));
+  options.idle_timeout = std::chrono::milliseconds(50);
+  TestServer impatient(router(), options);
+  EXPECT_TRUE(ends_with_close_notify(impatient.port(), "", [] {}));
+  std::thread stopping;
+  EXPECT_TRUE(ends_with_close_notify(server.port(), "",
+                                     [&] { stopping = std::thread([&] { server.stop(std::chrono::seconds(5)); }); }));
+  stopping.join();
+}
+
 TEST(Server, RefusesTlsFilesThatDoNotFit) {
   const Certificate one;
   const Certificate other;
