@@ -9,6 +9,7 @@
 #include "app/database.h"
 #include "base/log.h"
 #include "base/version.h"
+#include "embedded/openapi.h"
 #include "jobs/api.h"
 #include "registry/api.h"
 #include "schema/cli.h"
@@ -57,6 +58,9 @@ void register_own_routes(http::Router& router, App& app) {
     response.content_type = "text/plain; version=0.0.4; charset=utf-8";
     co_return response;
   };
+  router.add("GET", "/api/v1/openapi.json", [](http::Request&) -> task<http::Response> {
+    co_return http::json_response(std::string(embedded_openapi("openapi.json")));
+  });
   router.add("GET", "/metrics", metrics, {.always = true});
 }
 

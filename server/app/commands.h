@@ -43,9 +43,12 @@ class CommandLine {
 void add_serve(CommandLine& line);
 void add_demo(CommandLine& line);
 void add_migrate(CommandLine& line);
+void add_runs(CommandLine& line);
+void add_models(CommandLine& line);
 void add_jobs(CommandLine& line);
 void add_doctor(CommandLine& line);
 void add_credentials(CommandLine& line);
+void add_completion(CommandLine& line);
 void add_version(CommandLine& line);
 
 }  // namespace cairn::app

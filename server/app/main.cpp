@@ -25,9 +25,12 @@ int main(int argc, char** argv) {
   cairn::app::add_serve(line);
   cairn::app::add_demo(line);
   cairn::app::add_migrate(line);
+  cairn::app::add_runs(line);
+  cairn::app::add_models(line);
   cairn::app::add_jobs(line);
   cairn::app::add_doctor(line);
   cairn::app::add_credentials(line);
+  cairn::app::add_completion(line);
   cairn::app::add_version(line);
   try {
     root.parse(argc, argv);

@@ -1,6 +1,7 @@
 #include "tracking/run_json.h"
 
 #include <algorithm>
+#include <tuple>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -21,8 +22,9 @@ constexpr db::Statement kRuns{
     "FROM unnest($1::bigint[]) WITH ORDINALITY u (id, n) JOIN tracking.training_runs r USING (id) ORDER BY u.n"};
 constexpr db::Statement kMetrics{
     "load_run_metrics",
-    "SELECT run, array_agg(key_id), array_agg(last_value), array_agg(last_step), array_agg(last_timestamp) "
-    "FROM tracking.metric_series WHERE run = ANY ($1::bigint[]) GROUP BY run"};
+    "SELECT u.run, m.* FROM unnest($1::bigint[]) u (run) CROSS JOIN LATERAL (SELECT array_agg(key_id), "
+    "array_agg(last_value), array_agg(last_step), array_agg(last_timestamp) FROM tracking.metric_series s "
+    "WHERE s.run = u.run) m"};
 constexpr db::Statement kTags{
     "load_run_tags",
     "SELECT run, array_agg(key_id), array_agg(value) FROM tracking.tags WHERE run = ANY ($1::bigint[]) GROUP BY run"};
@@ -35,8 +37,8 @@ constexpr db::Statement kModels{
     "load_run_models",
     "SELECT run, direction = 'input', model_id, step FROM tracking.model_io WHERE run = ANY ($1::bigint[]) "
     "ORDER BY run, model_id"};
-constexpr db::Statement kKeyNames{"load_key_names",
-                                  "SELECT key_id, name FROM tracking.keys WHERE key_id = ANY ($1::int[])"};
+constexpr db::Statement kKeyNames{
+    "load_key_names", "SELECT key_id, name FROM tracking.keys WHERE key_id = ANY ($1::int[]) ORDER BY name"};
 
 std::vector<RunView> read_runs(const db::Rows& rows) {
   std::vector<RunView> runs(static_cast<size_t>(rows.size()));
@@ -57,7 +59,12 @@ std::vector<RunView> read_runs(const db::Rows& rows) {
   return runs;
 }
 
-using KeyNames = std::unordered_map<int64_t, std::string>;
+// A key's name, and its place among the names of the page: places are compared instead of names.
+struct KeyName {
+  std::string name;
+  size_t place = 0;
+};
+using KeyNames = std::unordered_map<int64_t, KeyName>;
 
 task<KeyNames> load_key_names(db::Transaction& transaction, const db::Rows& metrics, const db::Rows& tags) {
   std::unordered_set<int32_t> ids;
@@ -70,8 +77,23 @@ task<KeyNames> load_key_names(db::Transaction& transaction, const db::Rows& metr
   if (ids.empty()) co_return names;
   const std::vector<int32_t> wanted(ids.begin(), ids.end());
   const db::Rows rows = co_await transaction.query(kKeyNames, db::Params::of(wanted));
-  for (int i = 0; i < rows.size(); ++i) names.emplace(rows.integer(i, 0), rows.text(i, 1));
+  for (int i = 0; i < rows.size(); ++i) names[rows.integer(i, 0)] = {rows.text(i, 1), static_cast<size_t>(i)};
   co_return names;
+}
+
+// The names of the keys in their order, each with the index of its key.
+std::vector<std::pair<const std::string*, size_t>> by_name(const KeyNames& names, const std::vector<int64_t>& keys) {
+  std::vector<std::tuple<size_t, const std::string*, size_t>> places;
+  places.reserve(keys.size());
+  for (size_t i = 0; i < keys.size(); ++i) {
+    const KeyName& key = names.at(keys[i]);
+    places.emplace_back(key.place, &key.name, i);
+  }
+  std::sort(places.begin(), places.end());
+  std::vector<std::pair<const std::string*, size_t>> sorted;
+  sorted.reserve(keys.size());
+  for (const auto& [place, name, index] : places) sorted.emplace_back(name, index);
+  return sorted;
 }
 
 void write_data(json::Writer& writer, const RunView& run) {
@@ -151,7 +173,7 @@ void write_outputs(json::Writer& writer, const RunView& run) {
 Pairs json_members(std::string_view text) {
   Pairs pairs;
   if (text == "{}") return pairs;
-  simdjson::ondemand::parser parser;
+  static thread_local simdjson::ondemand::parser parser;  // keeps its buffers
   const simdjson::padded_string padded(text);
   simdjson::ondemand::document document = parser.iterate(padded);
   for (auto field : document.get_object()) {
@@ -213,7 +235,7 @@ task<std::vector<RunView>> load_runs(db::Transaction& transaction, std::span<con
   const std::vector<db::Rows> results = co_await transaction.run(std::move(queries));
   std::vector<RunView> runs = read_runs(results[0]);
   const db::Rows &metrics = results[1], &tags = results[2], &datasets = results[3], &models = results[4];
-  KeyNames names = co_await load_key_names(transaction, metrics, tags);
+  const KeyNames names = co_await load_key_names(transaction, metrics, tags);
 
   std::unordered_map<int64_t, RunView*> by_id;
   for (RunView& run : runs) by_id.emplace(run.id, &run);
@@ -226,15 +248,14 @@ task<std::vector<RunView>> load_runs(db::Transaction& transaction, std::span<con
     RunView& run = run_of(metrics, i);
     const auto keys = metrics.integers(i, 1), steps = metrics.integers(i, 3), times = metrics.integers(i, 4);
     const auto values = metrics.numbers(i, 2);
-    for (size_t k = 0; k < keys.size(); ++k) run.metrics.push_back({names[keys[k]], values[k], steps[k], times[k]});
-    std::sort(run.metrics.begin(), run.metrics.end(), [](const auto& a, const auto& b) { return a.key < b.key; });
+    run.metrics.reserve(keys.size());
+    for (const auto& [name, k] : by_name(names, keys)) run.metrics.push_back({*name, values[k], steps[k], times[k]});
   }
   for (int i = 0; i < tags.size(); ++i) {
     RunView& run = run_of(tags, i);
     const auto keys = tags.integers(i, 1);
     auto values = tags.texts(i, 2);
-    for (size_t k = 0; k < keys.size(); ++k) run.tags.emplace_back(names[keys[k]], std::move(values[k]));
-    std::sort(run.tags.begin(), run.tags.end());
+    for (const auto& [name, k] : by_name(names, keys)) run.tags.emplace_back(*name, std::move(values[k]));
   }
   for (int i = 0; i < datasets.size(); ++i) {
     run_of(datasets, i)

@@ -24,13 +24,11 @@ constexpr const char* kData = R"sql(
          CASE WHEN i < 2 THEN 2000 + i END FROM generate_series(0, 4) i;
   INSERT INTO tracking.training_runs (run_id, run_name, experiment_id, start_time) VALUES ('other', 'other', 2, 1);
   INSERT INTO tracking.keys (name) VALUES ('acc'), ('only1'), ('lr'), ('opt'), ('odd'), ('has space');
-  INSERT INTO tracking.metric_series (run, key_id, last_step, last_timestamp, last_value)
-  SELECT r.id, k.key_id, 7, 8, CASE r.run_id WHEN 'id3' THEN 'NaN' WHEN 'id4' THEN 'Infinity'
-         ELSE right(run_id, 1)::float8 / 10 END
+  SELECT tracking.append_metrics(array_agg(r.id), array_agg(k.key_id), array_agg(7::bigint), array_agg(8::bigint),
+         array_agg(CASE r.run_id WHEN 'id3' THEN 'NaN' WHEN 'id4' THEN 'Infinity' ELSE right(run_id, 1)::float8 / 10 END))
   FROM tracking.training_runs r, tracking.keys k WHERE k.name = 'acc' AND r.experiment_id = 1;
-  INSERT INTO tracking.metric_series (run, key_id, last_step, last_timestamp, last_value)
-  SELECT r.id, k.key_id, 0, 0, -5 FROM tracking.training_runs r, tracking.keys k
-  WHERE k.name = 'only1' AND r.run_id = 'id1';
+  SELECT tracking.append_metrics(ARRAY[r.id], ARRAY[k.key_id], ARRAY[0::bigint], ARRAY[0::bigint], ARRAY[-5::float8])
+  FROM tracking.training_runs r, tracking.keys k WHERE k.name = 'only1' AND r.run_id = 'id1';
   INSERT INTO tracking.params SELECT r.id, k.key_id, right(run_id, 1) || repeat('x', 200)
   FROM tracking.training_runs r, tracking.keys k WHERE k.name = 'lr' AND r.experiment_id = 1;
   INSERT INTO tracking.params SELECT r.id, k.key_id, CASE right(run_id, 1)::int % 2 WHEN 0 THEN 'adam' ELSE 'SGD' END

@@ -63,6 +63,7 @@ class SearchQuery {
   std::string experiment_condition(const Condition& condition);
   std::string model_condition(const Condition& condition);
   std::string measured_on(const DatasetName& dataset);
+  std::string metric_of_run(const std::string& name);
   void add_metric_term(const std::string& value, bool descending);
   std::string keyed_condition(const Condition& condition);
   std::string compare(const std::string& expression, const Condition& condition);

@@ -1,4 +1,5 @@
 #include "tracking/api.h"
+#include "tracking/compare.h"
 #include "tracking/experiments.h"
 #include "tracking/history.h"
 #include "tracking/logged_model_search.h"
@@ -15,6 +16,7 @@ Tracking::Tracking(http::Router& router, db::Pool& pool) : writer_(std::make_uni
   register_run_routes(router, pool, *writer_);
   register_history_routes(router, pool);
   register_search_routes(router, pool);
+  register_compare_route(router, pool);
   register_run_input_routes(router, pool);
   register_logged_model_routes(router, pool);
   register_logged_model_search(router, pool);

@@ -85,7 +85,9 @@ def start_cairn(folder, *options):
     binary = os.environ.get("CAIRN_BIN")
     assert binary, "set CAIRN_BIN to the binary to test"
     port = free_port()
-    return Server([binary, "serve", "--data-dir", str(folder / "data"), "--port", str(port), *options], port, folder / "server.log").wait()
+    running = Server([binary, "serve", "--data-dir", str(folder / "data"), "--port", str(port), *options], port, folder / "server.log")
+    running.data_dir = str(folder / "data")
+    return running.wait()
 
 
 def as_postgres(*command):

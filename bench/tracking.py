@@ -1,0 +1,385 @@
+#!/usr/bin/env python3
+"""Cairn beside the stock MLflow server: the same load, the same PostgreSQL settings, in turn, several rounds; medians.
+
+    ./dev bench tracking [--json] [--rounds 3] [--seconds 5] [--only CASE,...] [--points 10000000]
+
+wrk is the load generator on both sides, with 64 keep-alive connections. Each side has a PostgreSQL cluster of its own with fsync
+and synchronous_commit on; MLflow's has the settings that Cairn gives its own. MLflow's 30,000 runs and its points on disk
+are loaded by COPY, into the tables that it made itself: through its API they would take hours.
+"""
+import argparse
+import concurrent.futures
+import contextlib
+import glob
+import io
+import json
+import math
+import os
+import pathlib
+import random
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import psycopg2
+import requests
+
+PREFIX = "/api/2.0/mlflow/"
+SCRIPT = pathlib.Path(__file__).with_suffix(".lua")
+RUNS, METRICS, PARAMS, TAGS = 30000, 100, 30, 10
+CONNECTIONS = 64
+HISTORY_POINTS = 100000
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def as_postgres(*command):
+    return ["runuser", "-u", "postgres", "--", *command] if os.geteuid() == 0 else list(command)
+
+
+class Side:
+    """A server under load. `files` are wrk's argument files by kind."""
+
+    def __init__(self, name, version, url, process, database, folder):
+        self.name, self.version, self.url, self.process, self.database, self.folder = name, version, url, process, database, folder
+        self.session = requests.Session()
+        self.files = {}
+
+    def call(self, method, path, body=None):
+        answer = self.session.request(method, self.url + PREFIX + path, json=body, timeout=600)
+        answer.raise_for_status()
+        return answer.json()
+
+    def arguments(self, kind, lines):
+        self.files[kind] = self.folder / f"{kind}.txt"
+        self.files[kind].write_text("".join(line + "\n" for line in lines))
+
+    def load(self, kind, connections, seconds):
+        script = kind.split(":")[0]
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "60s", "-s", SCRIPT, self.url, "--", script, PREFIX, self.files[script]]
+        figures = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+        if figures["bad"] or figures["broken"]:
+            raise RuntimeError(f"{self.name} {kind}: {figures['bad']} answers were errors, {figures['broken']} broke off")
+        return figures
+
+    def sql(self, statement):
+        with contextlib.closing(psycopg2.connect(self.database)) as connection, connection.cursor() as cursor:
+            connection.autocommit = True
+            cursor.execute(statement)
+            return cursor.fetchall() if cursor.description else None
+
+    def resident_mib(self):
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
+
+
+def start(stack, command, url, log):
+    process = subprocess.Popen(command, stdout=open(log, "w"), stderr=subprocess.STDOUT, start_new_session=True)
+
+    def stop():
+        process.terminate()
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+
+    stack.callback(stop)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if requests.get(url + "/health", timeout=5).ok:
+                return process
+        except requests.RequestException:
+            time.sleep(0.2)
+    raise RuntimeError(f"{command[0]} did not come up: {pathlib.Path(log).read_text()[-2000:]}")
+
+
+def start_cairn(stack, folder):
+    port = free_port()
+    binary = os.environ["CAIRN_BIN"]
+    url = f"http://127.0.0.1:{port}"
+    process = start(stack, [binary, "serve", "--data-dir", str(folder / "data"), "--port", str(port)], url, folder / "log")
+    cluster = next((folder / "data").rglob("postmaster.pid")).parent
+    lines = (cluster / "postmaster.pid").read_text().splitlines()
+    version = "cairn " + requests.get(url + "/version", timeout=5).text
+    return Side("cairn", version, url, process, f"host={lines[4]} port={lines[3]} user=postgres dbname=cairn", folder), cluster
+
+
+def start_mlflow(stack, folder, settings, workers):
+    tools = sorted(glob.glob("/usr/lib/postgresql/*/bin"))[-1]
+    data = folder / "postgres"
+    data.mkdir()
+    if os.geteuid() == 0:
+        shutil.chown(data, "postgres")
+
+    def run(*command):
+        subprocess.run(as_postgres(*command), check=True, stdout=subprocess.DEVNULL, timeout=120)
+
+    run(f"{tools}/initdb", "-D", f"{data}/data", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--data-checksums")
+    with open(data / "data" / "postgresql.conf", "a") as conf:
+        conf.write(settings)
+        conf.write(f"\nlisten_addresses = ''\nunix_socket_directories = '{data}'\nport = 5432\n")
+    run(f"{tools}/pg_ctl", "-D", f"{data}/data", "-w", "-l", f"{data}/log", "start")
+    stack.callback(run, f"{tools}/pg_ctl", "-D", f"{data}/data", "-m", "fast", "stop")
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"postgresql+psycopg2://postgres@/postgres?host={data}",
+               "--artifacts-destination", str(folder / "artifacts"), "--host", "127.0.0.1", "--port", str(port), "--workers", str(workers)]
+    process = start(stack, command, url, folder / "log")
+    version = "mlflow " + requests.get(url + "/version", timeout=5).text
+    return Side("mlflow", version, url, process, f"host={data} port=5432 user=postgres dbname=postgres", folder)
+
+
+def settings_of(side):
+    """What Cairn set in its own cluster that bears on speed and durability, as lines of a postgresql.conf."""
+    rows = side.sql("SELECT name, setting, unit FROM pg_settings WHERE source = 'configuration file' AND vartype IN ('integer', 'real', 'bool', 'enum')"
+                    " AND name !~ '^(port|log_|logging|ssl|unix_socket|listen|auto_explain|pg_stat_statements|compute_query_id)'")
+    return "".join(f"{name} = '{setting}{unit if unit and not unit[0].isdigit() else ('kB' if False else '')}'\n" if not (unit and unit[0].isdigit())
+                   else f"{name} = '{int(setting) * int(unit[:-2])}{unit[-2:]}'\n" for name, setting, unit in rows)
+
+
+# -- data ------------------------------------------------------------------------------------------------------------------
+def copy(side, table, columns, rows):
+    """COPY in pieces, so that neither side of it holds all rows."""
+    with contextlib.closing(psycopg2.connect(side.database)) as connection, connection.cursor() as cursor:
+        text = io.StringIO()
+
+        def flush():
+            text.seek(0)
+            cursor.copy_expert(f"COPY {table} ({columns}) FROM STDIN", text)
+            text.seek(0)
+            text.truncate()
+
+        for row in rows:
+            text.write("\t".join(map(str, row)) + "\n")
+            if text.tell() > 8 << 20:
+                flush()
+        flush()
+        connection.commit()
+
+
+def value(run, key):
+    return random.Random(run * 1000003 + key).random()
+
+
+def params_of(run):
+    return [("lr", f"0.{run % 10}"), ("depth", str(run % 20))] + [(f"param_{i}", f"value-{(run * 31 + i) % 997}") for i in range(PARAMS - 2)]
+
+
+def tags_of(run):
+    return [(f"tag_{i}", f"{(run + i) % 100}") for i in range(TAGS)]
+
+
+def metrics_of(run):
+    return [(f"metric_{i}", value(run, i)) for i in range(METRICS)]
+
+
+def fill_cairn(side):
+    """Through the API, as a user would: one create-run and one log-batch for each run."""
+    experiment = side.call("POST", "experiments/create", {"name": "search"})["experiment_id"]
+
+    def fill(run):
+        run_id = side.call("POST", "runs/create", {"experiment_id": experiment, "run_name": f"r{run}", "start_time": 1700000000000 + run,
+                                                   "tags": [{"key": k, "value": v} for k, v in tags_of(run)]})["run"]["info"]["run_id"]
+        side.call("POST", "runs/log-batch", {
+            "run_id": run_id, "params": [{"key": k, "value": v} for k, v in params_of(run)],
+            "metrics": [{"key": k, "value": v, "timestamp": 1700000000000, "step": 1} for k, v in metrics_of(run)]})
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        for _ in pool.map(fill, range(RUNS)):
+            pass
+    return experiment
+
+
+def fill_mlflow(side):
+    experiment = side.call("POST", "experiments/create", {"name": "search"})["experiment_id"]
+    ids = [f"{run:032x}" for run in range(RUNS)]
+    copy(side, "runs", "run_uuid, name, source_type, source_name, entry_point_name, user_id, status, start_time, source_version, lifecycle_stage, artifact_uri, experiment_id",
+         ((ids[run], f"r{run}", "UNKNOWN", "", "", "", "RUNNING", 1700000000000 + run, "", "active", f"mlflow-artifacts:/{experiment}/{ids[run]}/artifacts", experiment)
+          for run in range(RUNS)))
+    for table in ("metrics", "latest_metrics"):
+        copy(side, table, "key, value, timestamp, step, is_nan, run_uuid",
+             ((k, repr(v), 1700000000000, 1, "f", ids[run]) for run in range(RUNS) for k, v in metrics_of(run)))
+    copy(side, "params", "key, value, run_uuid", ((k, v, ids[run]) for run in range(RUNS) for k, v in params_of(run)))
+    copy(side, "tags", "key, value, run_uuid", ((k, v, ids[run]) for run in range(RUNS) for k, v in tags_of(run)))
+    return experiment
+
+
+def prepare_writes(side):
+    experiment = side.call("POST", "experiments/create", {"name": "writes"})["experiment_id"]
+    runs = [side.call("POST", "runs/create", {"experiment_id": experiment, "start_time": 1})["run"]["info"]["run_id"] for _ in range(CONNECTIONS)]
+    side.arguments("log-metric", runs)
+    side.arguments("log-batch", runs)
+    side.arguments("create-run", [experiment])
+
+
+def prepare_history(side):
+    experiment = side.call("POST", "experiments/create", {"name": "history"})["experiment_id"]
+    run = side.call("POST", "runs/create", {"experiment_id": experiment, "start_time": 1})["run"]["info"]["run_id"]
+    for first in range(0, HISTORY_POINTS, 1000):
+        side.call("POST", "runs/log-batch", {"run_id": run, "metrics": [
+            {"key": "loss", "value": value(1, step), "timestamp": 1700000000000 + step, "step": step} for step in range(first, first + 1000)]})
+    path = f"metrics/get-history?run_id={run}&metric_key=loss"
+    points = len(side.call("GET", path)["metrics"])
+    assert points == HISTORY_POINTS, f"{side.name}: {points} points"
+    side.arguments("get-history", [path])
+
+
+def prepare_search(side):
+    experiment = fill_cairn(side) if side.name == "cairn" else fill_mlflow(side)
+    side.sql("VACUUM ANALYZE")
+    lines = [json.dumps({"experiment_ids": [experiment], "max_results": 100, "order_by": ["metrics.metric_7 DESC"],
+                         "filter": f"params.lr = '0.{lr}' AND params.depth = '{depth}' AND metrics.metric_3 > 0.2"})
+             for lr in range(10) for depth in (lr, lr + 10)]
+    side.arguments("search-runs", lines)
+    body = json.loads(lines[0])
+    runs = side.call("POST", "runs/search", body)["runs"]
+    assert len(runs) == 100 and len(runs[0]["data"]["metrics"]) == METRICS, f"{side.name}: {len(runs)} runs"
+    # Both sides hold the same data, so they must find the same runs, in the same order.
+    return [run["info"]["run_name"] for run in runs]
+
+
+# -- cases -----------------------------------------------------------------------------------------------------------------
+# name: what a request is worth, unit
+RATES = {"log-metric": (1, "requests/s"), "log-batch": (1000, "points/s"), "create-run": (1, "requests/s"),
+         "search-runs": (1, "requests/s"), "get-history": (HISTORY_POINTS, "points/s")}
+
+
+class Report:
+    def __init__(self, as_json, peer):
+        self.as_json, self.peer, self.rows = as_json, peer, []
+
+    def add(self, case, cairn, peer, unit, larger_is_better=True):
+        ratio = (cairn / peer if larger_is_better else peer / cairn) if cairn and peer else None
+        row = {"bench": "tracking", "case": case, "cairn": round(cairn, 3), "peer": round(peer, 3) if peer is not None else None,
+               "peer_name": self.peer, "unit": unit, "ratio": round(ratio, 2) if ratio else None}
+        self.rows.append(row)
+        if self.as_json:
+            print(json.dumps(row), flush=True)
+        else:
+            shown = [f"{x:,.1f}" if x is not None else "-" for x in (row["cairn"], row["peer"])]
+            print(f"{case:28} {shown[0]:>14} {shown[1]:>14} {unit:12} {ratio and f'{ratio:.1f}x' or '':>8}", flush=True)
+
+
+def measure_rates(sides, names, rounds, seconds, report):
+    for name in names:
+        worth, unit = RATES[name]
+        connection_counts = [CONNECTIONS] + ([4] if name in ("create-run", "search-runs") else [])
+        for connections in connection_counts:
+            rates, p99 = {s.name: [] for s in sides}, {s.name: [] for s in sides}
+            for _ in range(rounds):
+                for side in sides:
+                    figures = side.load(name, connections, seconds)
+                    rates[side.name].append(figures["requests"] * worth / figures["seconds"])
+                    p99[side.name].append(figures["p99_ms"])
+            label = f"{name} c={connections}"
+            report.add(label, *(statistics.median(rates[s.name]) for s in sides), unit)
+            report.add(label + " P99", *(statistics.median(p99[s.name]) for s in sides), "ms", larger_is_better=False)
+
+
+def measure_bytes(cairn, mlflow, points, report):
+    """The same points on both sides: runs of 10 keys, 1,000 points each, in batches of 1,000."""
+    before = cairn.sql("SELECT pg_total_relation_size('tracking.metric_series') + pg_total_relation_size('tracking.metric_chunks')")[0][0]
+    before_peer = mlflow.sql("SELECT pg_total_relation_size('metrics') + pg_total_relation_size('latest_metrics')")[0][0]
+    experiment = cairn.call("POST", "experiments/create", {"name": "bytes"})["experiment_id"]
+    peer_experiment = mlflow.call("POST", "experiments/create", {"name": "bytes"})["experiment_id"]
+    keys, per_key = 10, 1000
+    runs = math.ceil(points / (keys * per_key))
+
+    def loss(run, key, step):
+        return random.Random((run * keys + key) * per_key + step).random() / (1 + step)
+
+    for run in range(runs):
+        run_id = cairn.call("POST", "runs/create", {"experiment_id": experiment, "start_time": 1})["run"]["info"]["run_id"]
+        for first in range(0, per_key, 1000 // keys):
+            cairn.call("POST", "runs/log-batch", {"run_id": run_id, "metrics": [
+                {"key": f"loss_{key}", "value": loss(run, key, step), "timestamp": 1700000000000 + step * 997, "step": step}
+                for step in range(first, first + 1000 // keys) for key in range(keys)]})
+        if run % 100 == 0:
+            say(f"  cairn: {run * keys * per_key:,} points")
+    ids = [f"b{run:031x}" for run in range(runs)]
+    copy(mlflow, "runs", "run_uuid, name, source_type, status, start_time, lifecycle_stage, artifact_uri, experiment_id",
+         ((ids[run], f"b{run}", "UNKNOWN", "RUNNING", 1, "active", "x", peer_experiment) for run in range(runs)))
+    copy(mlflow, "metrics", "key, value, timestamp, step, is_nan, run_uuid",
+         ((f"loss_{key}", repr(loss(run, key, step)), 1700000000000 + step * 997, step, "f", ids[run])
+          for run in range(runs) for step in range(per_key) for key in range(keys)))
+    copy(mlflow, "latest_metrics", "key, value, timestamp, step, is_nan, run_uuid",
+         ((f"loss_{key}", repr(loss(run, key, per_key - 1)), 1700000000000 + (per_key - 1) * 997, per_key - 1, "f", ids[run])
+          for run in range(runs) for key in range(keys)))
+    size = cairn.sql("SELECT pg_total_relation_size('tracking.metric_series') + pg_total_relation_size('tracking.metric_chunks')")[0][0] - before
+    peer = mlflow.sql("SELECT pg_total_relation_size('metrics') + pg_total_relation_size('latest_metrics')")[0][0] - before_peer
+    total = runs * keys * per_key
+    report.add(f"disk, {total:,} points", size / total, peer / total, "bytes/point", larger_is_better=False)
+
+
+def measure_memory(cairn, requests_wanted, report):
+    figures, done = [cairn.resident_mib()], 0
+    while done < requests_wanted:
+        done += cairn.load("log-metric", CONNECTIONS, 5)["requests"]
+        figures.append(cairn.resident_mib())
+        say(f"  cairn: {done:,} requests, {figures[-1]:.1f} MiB")
+    half = figures[len(figures) // 2]
+    report.add(f"memory after {done:,} requests", figures[-1], None, "MiB", larger_is_better=False)
+    report.add("memory gained in 2nd half", figures[-1] - half, None, "MiB", larger_is_better=False)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", action="store_true", help="one object a line")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=int, default=5, help="of each side in each round")
+    parser.add_argument("--workers", type=int, default=4, help="of the stock server")
+    parser.add_argument("--points", type=int, default=10_000_000, help="on disk")
+    parser.add_argument("--requests", type=int, default=1_000_000, help="before memory is read")
+    parser.add_argument("--only", default="", help="cases, separated by commas: " + ", ".join([*RATES, "disk", "memory"]))
+    args = parser.parse_args()
+    cases = args.only.split(",") if args.only else [*RATES, "disk", "memory"]
+    if unknown := set(cases) - {*RATES, "disk", "memory"}:
+        parser.error(f"unknown cases: {', '.join(sorted(unknown))}")
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    with contextlib.ExitStack() as stack:
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+        folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cairn-bench-")))
+        folder.chmod(0o755)
+        for name in ("cairn", "mlflow"):
+            (folder / name).mkdir()
+        cairn, _ = start_cairn(stack, folder / "cairn")
+        mlflow = start_mlflow(stack, folder / "mlflow", settings_of(cairn), args.workers)
+        sides = [cairn, mlflow]
+        say(f"{cairn.version} and {mlflow.version} ({args.workers} workers), PostgreSQL {cairn.sql('SHOW server_version')[0][0]}, "
+            f"{os.cpu_count()} cores, {args.rounds} rounds of {args.seconds} s")
+        report = Report(args.json, mlflow.version)
+        for side in sides:
+            prepare_writes(side)
+        rates = [case for case in RATES if case in cases]
+        if "search-runs" in rates:
+            say("filling both with 30,000 runs")
+            found = [prepare_search(side) for side in sides]
+            assert found[0] == found[1], "the two sides found different runs"
+        if "get-history" in rates:
+            for side in sides:
+                prepare_history(side)
+        if not args.json:
+            print(f"{'case':28} {'cairn':>14} {'mlflow':>14}")
+        measure_rates(sides, rates, args.rounds, args.seconds, report)
+        if "disk" in cases:
+            say(f"writing {args.points:,} points to both")
+            measure_bytes(cairn, mlflow, args.points, report)
+        if "memory" in cases:
+            measure_memory(cairn, args.requests, report)
+
+
+main()
