@@ -17,6 +17,7 @@
 #include "base/version.h"
 #include "demo/api.h"
 #include "schema/cli.h"
+#include "transfer/api.h"
 
 namespace cairn::app {
 namespace {
@@ -170,6 +171,47 @@ void add_doctor(CommandLine& line) {
     quiet_log();
     return run_doctor(line.settings(), *as_json, std::cout);
   });
+}
+
+// `cairn import mlflow` and `cairn export mlflow`: alike but for the direction.
+void add_transfer(CommandLine& line) {
+  auto add = [&line](const char* name, const char* help, const char* mlflow_help, const char* footer, auto* copy) {
+    CLI::App* direction = line.add(name, help);
+    direction->require_subcommand(1);
+    CLI::App* command = line.add(direction, "mlflow", mlflow_help);
+    for (CLI::App* app : {direction, command}) app->footer(footer);
+    auto options = std::make_shared<transfer::Options>();
+    command->add_option("url", options->mlflow_url, "MLflow's database: the URL of its --backend-store-uri")
+        ->required();
+    command->add_flag("--dry-run", options->dry_run, "Say what would be copied, write nothing");
+    command->add_flag("--json", options->json, "Print one JSON object");
+    line.add_settings(command, {"data_dir", "database_url", "migrate", "postgres_bin"});
+    line.on(command, [&line, options, copy] {
+      quiet_log();
+      const ServerConfig config = line.settings();
+      const CommandDatabase database(config);
+      schema::prepare_schema(database.connection_string(), database.cluster() != nullptr || config.migrate);
+      options->connection_string = database.connection_string();
+      return copy(*options, std::cout, std::cerr);
+    });
+  };
+  add("import", "Copy another tracking server's data into Cairn", "Copy an MLflow 3 database into Cairn",
+      "Experiments, runs, metrics, params, tags, datasets, logged models, registered models, versions and aliases are\n"
+      "copied from one snapshot; MLflow may go on running. Run it again to bring over what came since: nothing is\n"
+      "doubled, and what MLflow has overwrites the same thing here. Artifacts are not copied, and their locations are\n"
+      "kept: copy the directory of --artifacts-destination into Cairn's artifact root, and mlflow-artifacts: works.\n"
+      "Exit codes: 0 done, 1 a row could not be copied, 2 not such a database, 4 another copy is under way, 5 cannot\n"
+      "connect. What was copied before an error stays, and the next run goes on from there.\n"
+      "Example: cairn import mlflow postgresql://user@host/mlflow --dry-run",
+      &transfer::import_mlflow);
+  add("export", "Copy Cairn's data into another tracking server's database",
+      "Copy Cairn's data into an MLflow database",
+      "The database must have MLflow's tables: `mlflow db upgrade URL` makes them. Written as `cairn import mlflow`\n"
+      "reads it: in batches, from one snapshot, and again without doubling anything. Artifacts are not copied.\n"
+      "Exit codes: 0 done, 1 a row could not be copied, 2 no tables of MLflow, 4 another copy is under way, 5 cannot\n"
+      "connect.\n"
+      "Example: cairn export mlflow postgresql://user@host/mlflow",
+      &transfer::export_mlflow);
 }
 
 void add_credentials(CommandLine& line) {

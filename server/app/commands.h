@@ -47,6 +47,7 @@ void add_runs(CommandLine& line);
 void add_models(CommandLine& line);
 void add_jobs(CommandLine& line);
 void add_doctor(CommandLine& line);
+void add_transfer(CommandLine& line);
 void add_credentials(CommandLine& line);
 void add_completion(CommandLine& line);
 void add_version(CommandLine& line);
