@@ -151,11 +151,11 @@ void print_summary(const Summary& summary, bool as_json, std::ostream& out) {
   const bool importing = summary.action == "import";
   out << (importing ? "from " : "to ") << summary.database << (summary.dry_run ? " (dry run: nothing is written)" : "")
       << "\n\n"
-      << std::left << std::setw(24) << "" << std::right << std::setw(12) << "read";
+      << std::left << std::setw(30) << "" << std::right << std::setw(12) << "read";
   if (!summary.dry_run) out << std::setw(18) << "new or changed";
   out << "\n";
   for (const Summary::Kind& kind : summary.copied) {
-    out << std::left << std::setw(24) << kind.name << std::right << std::setw(12) << kind.read;
+    out << std::left << std::setw(30) << kind.name << std::right << std::setw(12) << kind.read;
     if (!summary.dry_run) out << std::setw(18) << kind.written;
     out << "\n";
   }
@@ -166,7 +166,7 @@ void print_summary(const Summary& summary, bool as_json, std::ostream& out) {
   for (const auto& [what, count] : summary.left_behind) out << "  " << what << ": " << count << "\n";
   if (!summary.artifacts.empty())
     out << "\nArtifacts are not copied, their locations are kept. Of the runs' there are:\n";
-  for (const auto& [scheme, count] : summary.artifacts) out << "  " << scheme << ": " << count << "\n";
+  for (const auto& [scheme, count] : summary.artifacts) out << "  " << count << " at " << scheme << "\n";
   if (!summary.dry_run) out << "\ndone in " << std::fixed << std::setprecision(1) << summary.seconds << " s\n";
 }
 
