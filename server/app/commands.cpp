@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/version.h"
 #include "demo/api.h"
+#include "gc/api.h"
 #include "schema/cli.h"
 #include "transfer/api.h"
 
@@ -212,6 +213,44 @@ void add_transfer(CommandLine& line) {
       "connect.\n"
       "Example: cairn export mlflow postgresql://user@host/mlflow",
       &transfer::export_mlflow);
+}
+
+void add_gc(CommandLine& line) {
+  CLI::App* command = line.add("gc", "Remove for good what was deleted long enough ago, with its artifacts");
+  command->footer(
+      "Runs, logged models and experiments in the lifecycle stage `deleted` can be restored until this removes them. "
+      "A\n"
+      "deleted experiment takes along all that is in it. What a model version was made from is kept, and artifacts "
+      "that\n"
+      "lie outside this server's artifact root are left there; the summary says both. The server may run meanwhile;\n"
+      "interrupted, run it again. Exit codes: 0 done, 1 artifacts could not be removed (their runs are kept), 2 not "
+      "an\n"
+      "age, 5 cannot connect.\n"
+      "Example: cairn gc --older-than 30d --dry-run");
+  struct Choice {
+    std::string age = "30d";
+    bool dry_run = false;
+    bool json = false;
+  };
+  auto choice = std::make_shared<Choice>();
+  command->add_option("--older-than", choice->age, "Deleted longer ago than this: 30d (default), 12h, 1d12h, 0s");
+  command->add_flag("--dry-run", choice->dry_run, "Say what would be removed, remove nothing");
+  command->add_flag("--json", choice->json, "Print one JSON object");
+  line.add_settings(command, {"data_dir", "database_url", "migrate", "artifact_root", "postgres_bin"});
+  line.on(command, [&line, choice] {
+    quiet_log();
+    const gc::Options options{gc::parse_age(choice->age), choice->dry_run, choice->json};
+    const ServerConfig config = line.settings();
+    const CommandDatabase database(config);
+    schema::prepare_schema(database.connection_string(), database.cluster() != nullptr || config.migrate);
+    Reactor reactor;
+    db::PoolOptions pool_options;
+    pool_options.connection_string = database.connection_string();
+    pool_options.size = 1;
+    db::Pool pool(pool_options);
+    artifacts::LocalArtifactStore store(config.artifact_directory());
+    return reactor.block_on(gc::collect(pool, store, options, std::cout, std::cerr));
+  });
 }
 
 void add_credentials(CommandLine& line) {

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -66,6 +67,10 @@ class LocalArtifactStore : public ArtifactStore {
 // Throws Error(kInvalidParameterValue) unless the path is one or more plain names with single slashes between: not
 // absolute, no "." or "..", no backslash or control character, nor any of these behind percent escapes.
 void check_path(std::string_view path);
+
+// The path in the store that an artifact URI stands for ("" is the root); none when it is not served from here. Throws
+// Error(kInvalidParameterValue) for a path that may not be.
+std::optional<std::string> store_path(const std::string& uri);
 
 // Serves the store to MLflow's clients. All must outlive the router.
 void register_routes(http::Router& router, db::Pool& pool, ArtifactStore& store);

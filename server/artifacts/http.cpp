@@ -57,20 +57,10 @@ std::string join(const std::string& directory, const std::string& path) {
   return directory.empty() || path.empty() ? directory + path : directory + "/" + path;
 }
 
-// The place in the store that an artifact URI names.
-std::string store_path(const std::string& uri) {
-  constexpr std::string_view kScheme = "mlflow-artifacts:";
-  if (!uri.starts_with(kScheme)) {
-    throw invalid("The artifacts are at '" + uri + "', which this server does not serve: read them there directly.");
-  }
-  std::string path = uri.substr(kScheme.size());
-  // With an authority the URI names a server, and we are it.
-  if (path.starts_with("//")) path.erase(0, std::min(path.find('/', 2), path.size()));
-  const size_t first = path.find_first_not_of('/');
-  path.erase(0, std::min(first, path.size()));
-  while (path.ends_with('/')) path.pop_back();
-  if (!path.empty()) check_path(path);
-  return path;
+std::string served_path(const std::string& uri) {
+  const auto path = store_path(uri);
+  if (path) return *path;
+  throw invalid("The artifacts are at '" + uri + "', which this server does not serve: read them there directly.");
 }
 
 constexpr db::Statement kRunUri{
@@ -196,7 +186,7 @@ http::Handler list_handler(db::Pool& pool, ArtifactStore& store, Locate locate, 
     const std::string path = directory_argument(request, path_name);
     task<std::string> locating = locate(pool, request);
     const std::string uri = co_await locating;
-    task<std::vector<Entry>> listing = store.list(join(store_path(uri), path));
+    task<std::vector<Entry>> listing = store.list(join(served_path(uri), path));
     const std::vector<Entry> entries = co_await listing;
     std::string body;
     json::Writer writer(body);
@@ -214,7 +204,7 @@ http::Handler download_handler(db::Pool& pool, ArtifactStore& store, Locate loca
     check_path(path);
     task<std::string> locating = locate(pool, request);
     const std::string uri = co_await locating;
-    task<Response> downloading = download(store, request, join(store_path(uri), path));
+    task<Response> downloading = download(store, request, join(served_path(uri), path));
     co_return co_await downloading;
   };
 }

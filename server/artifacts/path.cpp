@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "artifacts/api.h"
 #include "base/error.h"
 
@@ -32,6 +34,18 @@ void check_path(std::string_view path) {
   if (path.find('%') == path.npos) return;
   const auto decoded = http::percent_decode(path, false);
   if (decoded && *decoded != path) check_path(*decoded);
+}
+
+std::optional<std::string> store_path(const std::string& uri) {
+  constexpr std::string_view kScheme = "mlflow-artifacts:";
+  if (!uri.starts_with(kScheme)) return std::nullopt;
+  std::string path = uri.substr(kScheme.size());
+  // With an authority the URI names a server, and we are it.
+  if (path.starts_with("//")) path.erase(0, std::min(path.find('/', 2), path.size()));
+  path.erase(0, std::min(path.find_first_not_of('/'), path.size()));
+  while (path.ends_with('/')) path.pop_back();
+  if (!path.empty()) check_path(path);
+  return path;
 }
 
 }  // namespace cairn::artifacts
