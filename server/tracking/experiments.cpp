@@ -176,10 +176,9 @@ task<Response> update(db::Pool& pool, Request& request) {
   {
     const http::Arguments arguments(request);
     id = arguments->required_string("experiment_id");
-    name = arguments->string("new_name").value_or("");
+    name = arguments->required_string("new_name");
     check_length(name, "name", kMaxExperimentNameLength);
   }
-  if (name.empty()) co_return http::json_response("{}");
   db::Query rename{kRename, db::Params::of(parse_experiment_id(id), name, now_ms())};
   try {
     co_await change_active(pool, id, rename);

@@ -58,7 +58,7 @@ void check_length(std::string_view value, std::string_view parameter, size_t lim
   }
 }
 
-void check_key(std::string_view key, std::string_view parameter) {
+void check_key(std::string_view key, std::string_view parameter, std::string_view length_name) {
   const auto refuse = [&](const std::string& why) {
     throw invalid("Invalid value " + json::quote(key) + " for parameter '" + std::string(parameter) +
                   "' supplied: " + why);
@@ -70,6 +70,9 @@ void check_key(std::string_view key, std::string_view parameter) {
           "slashes (/).");
     }
   }
+  check_length(key, length_name, kMaxKeyLength);
+  // Most keys are one plain segment, and are their own normal form.
+  if (!key.empty() && key.front() != '.' && key.find('/') == key.npos) return;
   std::string normal = key.empty() ? "." : std::filesystem::path(key).lexically_normal().string();
   if (normal.size() > 1 && normal.back() == '/') normal.pop_back();
   if (normal != key || key == "." || key.starts_with("/") || key.starts_with("..")) {
@@ -78,7 +81,6 @@ void check_key(std::string_view key, std::string_view parameter) {
         "This name would resolve to '" +
         normal + "'");
   }
-  check_length(key, parameter, kMaxKeyLength);
 }
 
 std::string new_run_id() {

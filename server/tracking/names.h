@@ -19,8 +19,9 @@ size_t character_count(std::string_view utf8);
 std::string truncated(std::string_view utf8, size_t limit);
 
 // Throws Error(kInvalidParameterValue) unless the key of a metric, param or tag is at most 250 characters of letters,
-// digits and _-./ :, and is a relative path that normalises to itself. `parameter` is how the message names it.
-void check_key(std::string_view key, std::string_view parameter = "key");
+// digits and _-./ :, and is a relative path that normalises to itself. `parameter` is how the message names it, and
+// `length_name` where it is too long.
+void check_key(std::string_view key, std::string_view parameter = "key", std::string_view length_name = "key");
 // Throws Error(kInvalidParameterValue) with MLflow's text when the name is longer than `limit` characters.
 void check_length(std::string_view value, std::string_view parameter, size_t limit);
 

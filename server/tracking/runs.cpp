@@ -202,36 +202,76 @@ task<Response> delete_tag(db::Pool& pool, Request& request) {
   co_return empty_response();
 }
 
-Metric read_metric(const json::Fields& fields) {
+// Where a parameter stands, for messages: `key`, or in a list `metrics[3].key`. An int does for a list of 1,000.
+struct Place {
+  std::string_view list;
+  int index = 0;
+  std::string of(std::string_view field) const {
+    std::string path;
+    if (!list.empty()) path.append(list) += "[" + std::to_string(index) + "].";
+    return path.append(field);
+  }
+  template <class T>
+  T required(std::optional<T> value, std::string_view field) const {
+    if (!value) {
+      throw invalid("Missing value for required parameter '" + of(field) +
+                    "'. See the API docs for more information about request parameters.");
+    }
+    return *std::move(value);
+  }
+};
+
+// Throws like check_key(); the names are made only for a message.
+void check_key_at(const std::string& key, const Place& place, std::string_view field, std::string_view length_name) {
+  try {
+    check_key(key);
+  } catch (const Error&) {
+    check_key(key, place.of(field), length_name.empty() ? place.of(field) : std::string(length_name));
+  }
+}
+
+std::string read_key(const json::Fields& fields, const Place& place) {
+  std::optional<std::string> key = fields.string("key");
+  if (key && key->empty()) key.reset();
+  return place.required(std::move(key), "key");
+}
+
+Metric read_metric(const json::Fields& fields, const Place& place) {
   Metric metric;
-  metric.key = fields.required_string("key");
-  check_key(metric.key);
+  metric.key = read_key(fields, place);
+  check_key_at(metric.key, place, "name", "Metric name");
   // As MLflow stores an infinity: the greatest double of its sign.
   constexpr double kGreatest = std::numeric_limits<double>::max();
-  metric.value = fields.required_number("value");
+  metric.value = place.required(fields.number("value"), "value");
   if (std::isinf(metric.value)) metric.value = std::copysign(kGreatest, metric.value);
-  metric.timestamp = fields.required_integer("timestamp");
+  metric.timestamp = place.required(fields.integer("timestamp"), "timestamp");
   metric.step = fields.integer("step").value_or(0);
   if (metric.timestamp < 0) {
-    throw invalid("Got invalid timestamp " + std::to_string(metric.timestamp) + " for metric '" + metric.key +
-                  "' (value=" + std::to_string(metric.value) +
-                  "). Timestamp must be a nonnegative long integer (64-bit).");
+    throw invalid("Invalid value " + std::to_string(metric.timestamp) + " for parameter '" + place.of("timestamp") +
+                  "' supplied: metric '" + metric.key + "' (value=" + std::to_string(metric.value) +
+                  "). Timestamp must be a nonnegative long (64-bit integer)");
   }
   return metric;
 }
 
-void add_metric(const json::Fields& fields, RunWrite& write) {
-  write.metrics.push_back(read_metric(fields));
+void add_metric(const json::Fields& fields, RunWrite& write, const Place& place = {}) {
+  write.metrics.push_back(read_metric(fields, place));
   const std::string model_id = fields.string("model_id").value_or("");
   if (model_id.empty()) return;
   write.model_points.push_back({write.metrics.size() - 1, model_id, fields.string("dataset_name").value_or(""),
                                 fields.string("dataset_digest").value_or("")});
 }
 
-KeyValue read_pair(const json::Fields& fields, size_t max_value) {
-  KeyValue pair{fields.required_string("key"), truncated(fields.string("value").value_or(""), max_value)};
-  check_key(pair.key);
-  return pair;
+KeyValue read_param(const json::Fields& fields, const Place& place = {}) {
+  KeyValue param{read_key(fields, place), truncated(fields.string("value").value_or(""), kMaxParamLength)};
+  check_key_at(param.key, place, "key", "Param key");
+  return param;
+}
+
+KeyValue read_tag(const json::Fields& fields, const Place& place = {}) {
+  KeyValue tag{read_key(fields, place), truncated(fields.string("value").value_or(""), kMaxRunTagLength)};
+  check_key_at(tag.key, place, "key", "");
+  return tag;
 }
 
 RunWrite read_log_metric(const Request& request) {
@@ -245,14 +285,14 @@ RunWrite read_log_param(const Request& request) {
   const http::Arguments arguments(request);
   RunWrite write;
   write.run_id = run_id_of(*arguments);
-  write.params.push_back(read_pair(*arguments, kMaxParamLength));
+  write.params.push_back(read_param(*arguments));
   return write;
 }
 RunWrite read_set_tag(const Request& request) {
   const http::Arguments arguments(request);
   RunWrite write;
   write.run_id = run_id_of(*arguments);
-  write.tags.push_back(read_pair(*arguments, kMaxRunTagLength));
+  write.tags.push_back(read_tag(*arguments));
   return write;
 }
 
@@ -276,16 +316,16 @@ RunWrite read_batch(const Request& request) {
   check_count(tags.size(), kMaxBatchTags, "tags");
   check_count(metrics.size() + params.size() + tags.size(), kMaxBatchEntities, "metrics, params, and tags");
   write.metrics.reserve(metrics.size());
-  for (const json::Fields& metric : metrics) add_metric(metric, write);
+  for (int i = 0; const json::Fields& metric : metrics) add_metric(metric, write, {"metrics", i++});
   std::set<std::string> seen;
-  for (const json::Fields& param : params) {
-    write.params.push_back(read_pair(param, kMaxParamLength));
+  for (int i = 0; const json::Fields& param : params) {
+    write.params.push_back(read_param(param, {"params", i++}));
     if (!seen.insert(write.params.back().key).second) {
       throw invalid("Duplicate parameter keys have been submitted: ['" + write.params.back().key +
                     "']. Please ensure the request contains only one param value per param key.");
     }
   }
-  for (const json::Fields& tag : tags) write.tags.push_back(read_pair(tag, kMaxRunTagLength));
+  for (int i = 0; const json::Fields& tag : tags) write.tags.push_back(read_tag(tag, {"tags", i++}));
   return write;
 }
 
