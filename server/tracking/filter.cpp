@@ -345,9 +345,9 @@ class Parser {
     if (null_test && (!is_text || is_model)) refuse_null_test(condition);
     if (condition.entity == Entity::kMetric) read_number(condition, "metric", value);
     if (!null_test && !condition.numeric) read_text(condition, value);
-    condition.comparator = condition.numeric ? find_comparator(kNumberComparators, comparator)
-                           : is_text         ? find_comparator(kTagComparators, comparator, condition.entity)
-                                             : find_comparator(kTextComparators, comparator);
+    condition.comparator = condition.numeric      ? find_comparator(kNumberComparators, comparator)
+                           : is_text && !is_model ? find_comparator(kTagComparators, comparator, condition.entity)
+                                                  : find_comparator(kTextComparators, comparator);
     const bool takes_list = condition.comparator == Comparator::kIn || condition.comparator == Comparator::kNotIn;
     if (value.is_list && !takes_list)
       throw invalid("Invalid filter: '" + comparator + "' compares with one value. Got " + value.shown);

@@ -164,6 +164,25 @@ TEST(Filter, ExperimentsHaveTheirOwnKeysAndMessages) {
   EXPECT_BEGINS(experiment_refusal("name = pg3"), "Parameter value is either not quoted");
 }
 
+TEST(Filter, LoggedModelsHaveTheirOwnKeysAndNoOr) {
+  const auto refused = [](std::string_view text) {
+    try {
+      parse_filter(Subject::kLoggedModels, text);
+      return std::string();
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+  };
+  EXPECT_EQ(refused("metrics.a >= 1 AND params.b IN ('1', '2') AND tags.c NOT IN ('x') AND attributes.name like 'a%'"),
+            "");
+  EXPECT_EQ(parse_filter(Subject::kLoggedModels, "creation_timestamp > 5").children[0].condition.key, "creation_time");
+  EXPECT_BEGINS(refused("name = 'a' OR name = 'b'"), "Invalid filter string: 'name = 'a' OR name = 'b''. Expected");
+  EXPECT_NE(refused("tags.g IS NULL"), "");
+  EXPECT_NE(refused("params.lr > '1'"), "");
+  EXPECT_NE(refused("metrics.m = '1'"), "");
+  EXPECT_BEGINS(refused("dataset.name = 'x'"), "Invalid entity type 'dataset'. Valid values are ");
+}
+
 TEST(Filter, DepthSizeAndBytesAreBounded) {
   EXPECT_NE(refusal(std::string(100000, '(')), "");
   std::string many;

@@ -1,6 +1,6 @@
 // Reads a series from its last point, its tail and its chunks (docs/formats/metrics.md), sorts it by (timestamp, step,
 // value) as MLflow does, and leaves out exact duplicates. A page token names the last point that was given, so that a
-// page stays right while points are added.
+// page stays right while points are added. Histories of several runs are of one snapshot; one run's is read at a time.
 #include "tracking/history.h"
 
 #include <algorithm>
@@ -21,6 +21,7 @@ using http::Response;
 
 constexpr int64_t kMaxPage = 25000;
 constexpr size_t kMaxBulkRuns = 100;
+constexpr int64_t kMaxInterval = 2500;
 
 // One row of three arrays for the series' head and one for each chunk that may hold points from $3 on.
 constexpr db::Statement kSeries{
@@ -164,13 +165,83 @@ task<Response> get_history_bulk(db::Pool& pool, Request& request) {
   co_return http::json_response(co_await db::with_transaction(pool, db::Isolation::kRepeatableReadOnly, body));
 }
 
+struct Interval {
+  std::vector<std::string> run_ids;
+  std::string key;
+  int64_t first_step = INT64_MIN, last_step = INT64_MAX;
+  size_t max_results = kMaxInterval;  // a run
+};
+
+Interval read_interval(const Request& request) {
+  const http::Arguments arguments(request);
+  Interval interval;
+  interval.run_ids = arguments->strings("run_ids");
+  if (interval.run_ids.empty()) arguments->required_string("run_ids");
+  interval.key = arguments->required_string("metric_key");
+  const auto start = arguments->integer("start_step"), end = arguments->integer("end_step");
+  if (start.has_value() != end.has_value())
+    throw invalid("If either start step or end step are specified, both must be specified.");
+  if (start && *start > *end) {
+    throw invalid("end_step must be greater than start_step. Found start_step=" + std::to_string(*start) +
+                  " and end_step=" + std::to_string(*end) + ".");
+  }
+  constexpr const char* kMore = " See the API docs for more information about request parameters.";
+  if (interval.run_ids.size() > kMaxBulkRuns) {
+    throw invalid("GetMetricHistoryBulkInterval request must specify at most 100 run_ids. Received " +
+                  std::to_string(interval.run_ids.size()) + " run_ids." + kMore);
+  }
+  const int64_t limit = arguments->integer("max_results").value_or(kMaxInterval);
+  if (limit < 1 || limit > kMaxInterval) throw invalid(std::string("max_results must be between 1 and 2500.") + kMore);
+  interval.max_results = static_cast<size_t>(limit);
+  if (start) interval.first_step = *start, interval.last_step = *end;
+  return interval;
+}
+
+// The points of the interval by step; of too many, as many as are allowed, evenly spread from the first to the last.
+std::vector<Point> sample(std::vector<Point> points, const Interval& interval) {
+  std::erase_if(points, [&](const Point& p) { return p.step < interval.first_step || p.step > interval.last_step; });
+  std::stable_sort(points.begin(), points.end(), [](const Point& a, const Point& b) { return a.step < b.step; });
+  const size_t count = interval.max_results;
+  if (points.size() <= count) return points;
+  for (size_t i = 1; i < count; ++i) points[i] = points[i * (points.size() - 1) / (count - 1)];
+  points.resize(count);
+  return points;
+}
+
 }  // namespace
+
+task<Response> get_history_interval(db::Pool& pool, Request& request) {
+  const Interval interval = read_interval(request);
+  auto body = [&](db::Transaction& transaction) -> task<std::string> {
+    std::string out;
+    json::Writer writer(out);
+    writer.begin_object();
+    bool any = false;
+    for (const std::string& run_id : interval.run_ids) {
+      const db::Rows rows = co_await transaction.query(kSeries, db::Params::of(run_id, interval.key, INT64_MIN));
+      for (const Point& point : sample(read_points(rows), interval)) {
+        if (!any) {
+          writer.key("metrics");
+          writer.begin_array();
+        }
+        any = true;
+        write_point(writer, interval.key, point, &run_id);
+      }
+    }
+    if (any) writer.end_array();
+    writer.end_object();
+    co_return out;
+  };
+  co_return http::json_response(co_await db::with_transaction(pool, db::Isolation::kRepeatableReadOnly, body));
+}
 
 void register_history_routes(http::Router& router, db::Pool& pool) {
   http::add_mlflow_route(router, "GET", "/mlflow/metrics/get-history",
                          [&pool](Request& request) { return get_history(pool, request); });
   router.add("GET", "/ajax-api/2.0/mlflow/metrics/get-history-bulk",
              [&pool](Request& request) { return get_history_bulk(pool, request); });
+  http::add_mlflow_route(router, "GET", "/mlflow/metrics/get-history-bulk-interval",
+                         [&pool](Request& request) { return get_history_interval(pool, request); });
 }
 
 }  // namespace cairn::tracking

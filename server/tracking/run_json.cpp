@@ -37,6 +37,27 @@ constexpr db::Statement kModels{
     "load_run_models",
     "SELECT run, direction = 'input', model_id, step FROM tracking.model_io WHERE run = ANY ($1::bigint[]) "
     "ORDER BY run, model_id"};
+#define TAGS_JSON(document)                                                                          \
+  "(SELECT json_agg(json_build_object('key', t.key, 'value', t.value) ORDER BY t.key COLLATE \"C\")" \
+  " FROM jsonb_each_text(" document ") t)"
+
+constexpr db::Statement kRunExperiments{
+    "load_run_experiments",
+    "SELECT e.experiment_id, json_build_object('experiment_id', e.experiment_id::text, 'name', e.name, "
+    "'artifact_location', coalesce(nullif(e.artifact_location, ''), 'mlflow-artifacts:/' || e.experiment_id), "
+    "'lifecycle_stage', e.lifecycle_stage, 'last_update_time', e.last_update_time, 'creation_time', e.creation_time, "
+    "'tags', " TAGS_JSON("e.tags") ", 'workspace', 'default') "
+    "FROM tracking.experiments e WHERE e.experiment_id = ANY ($1::bigint[])"};
+constexpr db::Statement kRunVersions{
+    "load_run_versions",
+    "SELECT v.run_id, json_build_object('name', m.model_name, 'version', v.version::text, "
+    "'creation_timestamp', v.creation_time, 'last_updated_timestamp', v.last_updated_time, 'user_id', v.user_id, "
+    "'current_stage', v.current_stage, 'description', v.description, 'source', v.source, 'run_id', v.run_id, "
+    "'status', v.status, 'status_message', v.status_message, 'tags', " TAGS_JSON("v.tags") ", "
+    "'run_link', v.run_link, 'aliases', (SELECT json_agg(a.alias ORDER BY a.alias) FROM registry.model_aliases a "
+    "WHERE a.model_id = v.model_id AND a.version = v.version), 'model_id', v.logged_model_id) "
+    "FROM registry.model_versions v JOIN registry.models m USING (model_id) WHERE v.run_id = ANY ($1::text[]) "
+    "ORDER BY v.last_updated_time DESC, m.model_name, v.version DESC"};
 constexpr db::Statement kKeyNames{
     "load_key_names", "SELECT key_id, name FROM tracking.keys WHERE key_id = ANY ($1::int[]) ORDER BY name"};
 
@@ -271,6 +292,30 @@ task<std::vector<RunView>> load_runs(db::Transaction& transaction, std::span<con
   co_return runs;
 }
 
+task<> load_run_extras(db::Transaction& transaction, std::vector<RunView>& runs, RunExtras extras) {
+  if (runs.empty() || (!extras.experiment && !extras.model_versions)) co_return;
+  std::vector<int64_t> experiment_ids;
+  std::unordered_map<std::string, RunView*> by_run_id;
+  for (RunView& run : runs) {
+    if (extras.experiment) experiment_ids.push_back(run.experiment_id);
+    if (extras.model_versions) by_run_id.emplace(run.run_id, &run);
+    if (extras.model_versions) run.model_versions.emplace();
+  }
+  std::vector<std::string> run_ids;
+  for (const auto& [run_id, run] : by_run_id) run_ids.push_back(run_id);
+  std::vector<db::Query> queries;
+  queries.push_back({kRunExperiments, db::Params::of(experiment_ids)});
+  queries.push_back({kRunVersions, db::Params::of(run_ids)});
+  const std::vector<db::Rows> results = co_await transaction.run(std::move(queries));
+  std::unordered_map<int64_t, std::string> experiments;
+  for (int i = 0; i < results[0].size(); ++i) experiments.emplace(results[0].integer(i, 0), results[0].text(i, 1));
+  for (RunView& run : runs) run.experiment = experiments[run.experiment_id];
+  for (int i = 0; i < results[1].size(); ++i) {
+    std::string& versions = *by_run_id.at(results[1].text(i, 0))->model_versions;
+    versions += (versions.empty() ? "" : ",") + results[1].text(i, 1);
+  }
+}
+
 void write_run_info(json::Writer& writer, const RunView& run) {
   writer.begin_object();
   writer.field("run_uuid", run.run_id);
@@ -296,6 +341,14 @@ void write_run(json::Writer& writer, const RunView& run) {
   write_inputs(writer, run);
   writer.key("outputs");
   write_outputs(writer, run);
+  if (!run.experiment.empty()) {
+    writer.key("experiment");
+    writer.raw(run.experiment);
+  }
+  if (run.model_versions) {
+    writer.key("model_versions");
+    writer.raw("[" + *run.model_versions + "]");
+  }
   writer.end_object();
 }
 

@@ -50,11 +50,22 @@ struct RunView {
   Pairs params, tags;
   std::vector<DatasetInputView> dataset_inputs;
   std::vector<ModelIoView> model_inputs, model_outputs;
+  // JSON that only GraphQL shows; nothing unless load_run_extras() was asked for it.
+  std::string experiment;
+  std::optional<std::string> model_versions;
+};
+
+struct RunExtras {
+  bool experiment = false;
+  bool model_versions = false;
 };
 
 // The runs with these training_runs.id, in the order of the ids; unknown ids are left out. Two round trips. Deleted
 // runs are given like any other. Read in a repeatable-read transaction, a run is consistent in itself.
 task<std::vector<RunView>> load_runs(db::Transaction& transaction, std::span<const int64_t> ids);
+
+// Reads what is asked for beside the runs themselves, in one round trip.
+task<> load_run_extras(db::Transaction& transaction, std::vector<RunView>& runs, RunExtras extras);
 
 // {"info":…, "data":…, "inputs":…, "outputs":…}
 void write_run(json::Writer& writer, const RunView& run);

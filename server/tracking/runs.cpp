@@ -115,19 +115,6 @@ task<RunView> load_run(db::Transaction& tx, const std::string& run_id) {
   co_return std::move(runs.front());
 }
 
-task<Response> get(db::Pool& pool, Request& request) {
-  const std::string run_id = run_id_of(*http::Arguments(request));
-  auto body = [&](db::Transaction& tx) -> task<RunView> { co_return co_await load_run(tx, run_id); };
-  const RunView run = co_await db::with_transaction(pool, db::Isolation::kRepeatableReadOnly, body);
-  Response response;
-  json::Writer json(response.body);
-  json.begin_object();
-  json.key("run");
-  write_run(json, run);
-  json.end_object();
-  co_return response;
-}
-
 // A status by its name or its number in MLflow's protocol; an unknown one changes nothing, as there.
 std::optional<std::string> read_status(const json::Fields& fields) {
   static constexpr std::string_view kByNumber[] = {"", "running", "pending", "succeeded", "failed", "killed"};
@@ -351,12 +338,30 @@ task<ActiveRun> lock_active_run(db::Transaction& tx, const std::string& run_id) 
   co_return ActiveRun{rows.integer(0, 0), rows.integer(0, 2)};
 }
 
+task<Response> get_run(db::Pool& pool, Request& request, RunExtras extras) {
+  const std::string run_id = run_id_of(*http::Arguments(request));
+  auto body = [&](db::Transaction& tx) -> task<std::vector<RunView>> {
+    std::vector<RunView> runs;
+    runs.push_back(co_await load_run(tx, run_id));
+    co_await load_run_extras(tx, runs, extras);
+    co_return runs;
+  };
+  const std::vector<RunView> runs = co_await db::with_transaction(pool, db::Isolation::kRepeatableReadOnly, body);
+  Response response;
+  json::Writer json(response.body);
+  json.begin_object();
+  json.key("run");
+  write_run(json, runs.front());
+  json.end_object();
+  co_return response;
+}
+
 void register_run_routes(http::Router& router, db::Pool& pool, RunWriter& writer) {
   const auto add = [&](const char* method, const char* path, http::Handler handler) {
     http::add_mlflow_route(router, method, std::string("/mlflow/runs/") + path, std::move(handler));
   };
   add("POST", "create", [&writer](Request& r) { return create(writer, r); });
-  add("GET", "get", [&pool](Request& r) { return get(pool, r); });
+  add("GET", "get", [&pool](Request& r) { return get_run(pool, r); });
   add("POST", "update", [&pool](Request& r) { return update(pool, r); });
   add("POST", "delete", [&pool](Request& r) { return set_stage(pool, r, "deleted"); });
   add("POST", "restore", [&pool](Request& r) { return set_stage(pool, r, "active"); });

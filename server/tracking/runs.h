@@ -4,11 +4,14 @@
 #include "base/json.h"
 #include "db/transaction.h"
 #include "http/router.h"
+#include "tracking/run_json.h"
 #include "tracking/run_writer.h"
 
 namespace cairn::tracking {
 
 void register_run_routes(http::Router& router, db::Pool& pool, RunWriter& writer);
+
+task<http::Response> get_run(db::Pool& pool, http::Request& request, RunExtras extras = {});
 
 // The run that a request names by run_id or, as older clients do, run_uuid. Throws when it names none.
 std::string run_id_of(const json::Fields& fields);

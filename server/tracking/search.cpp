@@ -119,7 +119,7 @@ void write_experiment(json::Writer& writer, const db::Rows& rows, int row) {
 
 }  // namespace
 
-task<http::Response> search_runs(db::Pool& pool, http::Request& request) {
+task<http::Response> search_runs(db::Pool& pool, http::Request& request, RunExtras extras) {
   const Search search = read_search(request, Subject::kRuns);
   if (search.experiment_ids.empty()) co_return http::json_response("{}");
   std::string next_token;
@@ -132,7 +132,9 @@ task<http::Response> search_runs(db::Pool& pool, http::Request& request) {
     if (!search.view.empty()) query.where("r.lifecycle_stage = " + query.bind(search.view));
     Page page = co_await read_page(transaction, search, std::move(query));
     next_token = std::move(page.next_token);
-    co_return co_await load_runs(transaction, page.ids);
+    std::vector<RunView> found = co_await load_runs(transaction, page.ids);
+    co_await load_run_extras(transaction, found, extras);
+    co_return found;
   };
   const std::vector<RunView> runs = co_await db::with_transaction(pool, db::Isolation::kRepeatableReadOnly, body);
   std::string out;

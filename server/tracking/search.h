@@ -4,10 +4,11 @@
 #include "base/task.h"
 #include "db/pool.h"
 #include "http/router.h"
+#include "tracking/run_json.h"
 
 namespace cairn::tracking {
 
-task<http::Response> search_runs(db::Pool& pool, http::Request& request);
+task<http::Response> search_runs(db::Pool& pool, http::Request& request, RunExtras extras = {});
 task<http::Response> search_experiments(db::Pool& pool, http::Request& request);
 
 void register_search_routes(http::Router& router, db::Pool& pool);
