@@ -197,13 +197,16 @@ Interval read_interval(const Request& request) {
   return interval;
 }
 
-// The points of the interval by step; of too many, as many as are allowed, evenly spread from the first to the last.
+// The points of the interval by step. Too many are cut into as many pieces of about one length as points are allowed:
+// the first of each is taken, and of the last piece the last.
 std::vector<Point> sample(std::vector<Point> points, const Interval& interval) {
   std::erase_if(points, [&](const Point& p) { return p.step < interval.first_step || p.step > interval.last_step; });
   std::stable_sort(points.begin(), points.end(), [](const Point& a, const Point& b) { return a.step < b.step; });
   const size_t count = interval.max_results;
   if (points.size() <= count) return points;
-  for (size_t i = 1; i < count; ++i) points[i] = points[i * (points.size() - 1) / (count - 1)];
+  const size_t length = points.size() / count, longer = points.size() % count;
+  for (size_t i = 1; i + 1 < count; ++i) points[i] = points[i * length + std::min(i, longer)];
+  points[count - 1] = points.back();
   points.resize(count);
   return points;
 }

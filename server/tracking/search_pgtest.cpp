@@ -1,15 +1,7 @@
 #include "tracking/search.h"
 
-#include <gtest/gtest.h>
-
-#include <algorithm>
-#include <filesystem>
-#include <fstream>
-#include <sstream>
-
 #include "base/json.h"
-#include "base/reactor.h"
-#include "db/testing.h"
+#include "tracking/testing.h"
 
 namespace cairn::tracking {
 namespace {
@@ -46,16 +38,7 @@ constexpr const char* kData = R"sql(
 class SearchTest : public testing::Test {
  protected:
   SearchTest() : pool_(options()) {
-    std::vector<std::filesystem::path> files;
-    for (const auto& entry : std::filesystem::directory_iterator(CAIRN_SOURCE_DIR "/migrations")) {
-      if (entry.path().string().ends_with(".up.sql")) files.push_back(entry.path());
-    }
-    std::sort(files.begin(), files.end());
-    for (const auto& file : files) {
-      std::stringstream sql;
-      sql << std::ifstream(file).rdbuf();
-      database_.execute(sql.str());
-    }
+    apply_migrations(database_);
     database_.execute(kData);
   }
 

@@ -38,7 +38,7 @@ constexpr Column kModelColumns[] = {{"name", "l.name", SortTerm::Type::kText, fa
                                     {"model_id", "l.model_id", SortTerm::Type::kText, false},
                                     {"model_type", "l.model_type", SortTerm::Type::kText, false},
                                     {"status", "l.status", SortTerm::Type::kText, false},
-                                    {"source_run_id", "coalesce(l.source_run_id, '')", SortTerm::Type::kText, false},
+                                    {"source_run_id", "l.source_run_id", SortTerm::Type::kText, true},
                                     {"experiment_id", "l.experiment_id", SortTerm::Type::kInteger, false},
                                     {"lifecycle_stage", "l.lifecycle_stage", SortTerm::Type::kText, false},
                                     {"creation_time", "l.creation_time", SortTerm::Type::kInteger, false},
@@ -388,9 +388,12 @@ std::string SearchQuery::select(const std::string& more) const {
 }
 
 std::string SearchQuery::sql(int64_t limit) const {
+  // NULLS LAST only where there may be one: with it, the index of a column that has none does not give the order.
   std::string order = " ORDER BY ";
-  for (size_t i = 0; i < terms_.size(); ++i)
-    order += (i == 0 ? "" : ", ") + std::to_string(i + 2) + (terms_[i].descending ? " DESC" : " ASC") + " NULLS LAST";
+  for (size_t i = 0; i < terms_.size(); ++i) {
+    order += (i == 0 ? "" : ", ") + std::to_string(i + 2) + (terms_[i].descending ? " DESC" : " ASC") +
+             (terms_[i].nullable ? " NULLS LAST" : "");
+  }
   const std::string end = order + " LIMIT " + std::to_string(limit);
   if (branches_.empty()) return select("") + end;
   if (branches_.size() == 1) return select(branches_[0]) + end;
