@@ -211,8 +211,6 @@ std::vector<Point> sample(std::vector<Point> points, const Interval& interval) {
   return points;
 }
 
-}  // namespace
-
 task<Response> get_history_interval(db::Pool& pool, Request& request) {
   const Interval interval = read_interval(request);
   auto body = [&](db::Transaction& transaction) -> task<std::string> {
@@ -237,6 +235,8 @@ task<Response> get_history_interval(db::Pool& pool, Request& request) {
   };
   co_return http::json_response(co_await db::with_transaction(pool, db::Isolation::kRepeatableReadOnly, body));
 }
+
+}  // namespace
 
 void register_history_routes(http::Router& router, db::Pool& pool) {
   http::add_mlflow_route(router, "GET", "/mlflow/metrics/get-history",

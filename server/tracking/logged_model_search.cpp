@@ -5,6 +5,7 @@
 #include "tracking/experiments.h"
 #include "tracking/filter.h"
 #include "tracking/logged_model_json.h"
+#include "tracking/search.h"
 #include "tracking/search_sql.h"
 
 namespace cairn::tracking {
@@ -61,18 +62,6 @@ ModelSearch read_search(const http::Request& request) {
   return search;
 }
 
-constexpr db::Statement kKeyIds{"search_key_ids",
-                                "SELECT key_id, name FROM tracking.keys WHERE name = ANY ($1::text[])"};
-
-task<KeyIds> find_keys(db::Transaction& transaction, const ModelSearch& search) {
-  const std::vector<std::string> names = SearchQuery::key_names(search.filter, search.order);
-  KeyIds keys;
-  if (names.empty()) co_return keys;
-  const db::Rows rows = co_await transaction.query(kKeyIds, db::Params::of(names));
-  for (int i = 0; i < rows.size(); ++i) keys.emplace(rows.text(i, 1), static_cast<int32_t>(rows.integer(i, 0)));
-  co_return keys;
-}
-
 struct Page {
   LoggedModels models;
   std::string next_token;  // empty on the last page
@@ -80,7 +69,7 @@ struct Page {
 
 // Asks for one row more than wanted, to know whether there is a next page.
 task<Page> read_page(db::Transaction& transaction, const ModelSearch& search) {
-  SearchQuery query(Subject::kLoggedModels, co_await find_keys(transaction, search));
+  SearchQuery query(Subject::kLoggedModels, co_await find_keys(transaction, search.filter, search.order));
   // One experiment is compared with =: only then can the index give the models in order.
   query.where(search.experiment_ids.size() == 1 ? "l.experiment_id = " + query.bind(search.experiment_ids[0])
                                                 : "l.experiment_id = ANY (" + query.bind(search.experiment_ids) + ")");

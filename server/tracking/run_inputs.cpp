@@ -234,8 +234,6 @@ constexpr db::Statement kSearchDatasets{
     "FROM tracking.datasets d JOIN tracking.inputs i USING (dataset_id) "
     "WHERE d.experiment_id = ANY ($1::bigint[]) ORDER BY 1, 2, 3, 4 LIMIT 1000"};
 
-}  // namespace
-
 task<Response> search_datasets(db::Pool& pool, Request& request) {
   std::vector<int64_t> experiments;
   for (const std::string& id : http::Arguments(request)->strings("experiment_ids")) {
@@ -266,6 +264,8 @@ task<Response> search_datasets(db::Pool& pool, Request& request) {
   writer.end_object();
   co_return response;
 }
+
+}  // namespace
 
 void register_run_input_routes(http::Router& router, db::Pool& pool) {
   const auto add = [&](const char* path, task<Response> (*handler)(db::Pool&, Request&)) {

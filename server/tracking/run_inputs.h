@@ -9,7 +9,4 @@ namespace cairn::tracking {
 
 void register_run_input_routes(http::Router& router, db::Pool& pool);
 
-// {"dataset_summaries": […]} of the experiments that are asked for.
-task<http::Response> search_datasets(db::Pool& pool, http::Request& request);
-
 }  // namespace cairn::tracking

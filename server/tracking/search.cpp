@@ -77,15 +77,6 @@ Search read_search(const http::Request& request, Subject subject) {
   return search;
 }
 
-task<KeyIds> find_keys(db::Transaction& transaction, const Search& search) {
-  const std::vector<std::string> names = SearchQuery::key_names(search.filter, search.order);
-  KeyIds keys;
-  if (names.empty()) co_return keys;
-  const db::Rows rows = co_await transaction.query(kKeyIds, db::Params::of(names));
-  for (int i = 0; i < rows.size(); ++i) keys.emplace(rows.text(i, 1), static_cast<int32_t>(rows.integer(i, 0)));
-  co_return keys;
-}
-
 struct Page {
   std::vector<int64_t> ids;
   std::string next_token;  // empty on the last page
@@ -119,12 +110,21 @@ void write_experiment(json::Writer& writer, const db::Rows& rows, int row) {
 
 }  // namespace
 
+task<KeyIds> find_keys(db::Transaction& transaction, const Filter& filter, const std::vector<OrderBy>& order) {
+  const std::vector<std::string> names = SearchQuery::key_names(filter, order);
+  KeyIds keys;
+  if (names.empty()) co_return keys;
+  const db::Rows rows = co_await transaction.query(kKeyIds, db::Params::of(names));
+  for (int i = 0; i < rows.size(); ++i) keys.emplace(rows.text(i, 1), static_cast<int32_t>(rows.integer(i, 0)));
+  co_return keys;
+}
+
 task<http::Response> search_runs(db::Pool& pool, http::Request& request, RunExtras extras) {
   const Search search = read_search(request, Subject::kRuns);
   if (search.experiment_ids.empty()) co_return http::json_response("{}");
   std::string next_token;
   auto body = [&](db::Transaction& transaction) -> task<std::vector<RunView>> {
-    SearchQuery query(Subject::kRuns, co_await find_keys(transaction, search));
+    SearchQuery query(Subject::kRuns, co_await find_keys(transaction, search.filter, search.order));
     // One experiment is compared with =: only then can the index give the runs in order.
     query.where(search.experiment_ids.size() == 1
                     ? "r.experiment_id = " + query.bind(search.experiment_ids[0])

@@ -5,11 +5,15 @@
 #include "db/pool.h"
 #include "http/router.h"
 #include "tracking/run_json.h"
+#include "tracking/search_sql.h"
 
 namespace cairn::tracking {
 
 task<http::Response> search_runs(db::Pool& pool, http::Request& request, RunExtras extras = {});
 task<http::Response> search_experiments(db::Pool& pool, http::Request& request);
+
+// The ids of the keys that a search mentions, for SearchQuery.
+task<KeyIds> find_keys(db::Transaction& transaction, const Filter& filter, const std::vector<OrderBy>& order);
 
 void register_search_routes(http::Router& router, db::Pool& pool);
 
