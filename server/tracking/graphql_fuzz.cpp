@@ -1,3 +1,4 @@
+// needs: base/error.cpp base/json.cpp tracking/graphql_query.cpp tracking/graphql_schema.cpp
 // Whatever the bytes, a GraphQL document is read or refused with Error, and what was read can be shown.
 #include <cstddef>
 #include <cstdint>
