@@ -96,11 +96,14 @@ class Cairn:
         self.data = self.folder / "data"
         self.process = None
 
-    def start(self, **environment):
-        clean = {k: v for k, v in os.environ.items() if not k.startswith("CAIRN_") and k != "DATABASE_URL"}
+    def launch(self):
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("CAIRN_") and k != "DATABASE_URL"}
         command = [os.environ["CAIRN_BIN"], "serve", "--port", str(self.port), "--data-dir", self.data, *self.options]
         with open(self.folder / "log", "ab") as log:
-            self.process = subprocess.Popen(command, cwd=self.folder, text=True, stdout=subprocess.PIPE, stderr=log, env={**clean, **environment})
+            self.process = subprocess.Popen(command, cwd=self.folder, text=True, stdout=subprocess.PIPE, stderr=log, env=environment)
+
+    def start(self):
+        self.launch()
         line = self.process.stdout.readline()
         assert line.startswith("listening on "), f"the server did not start; its log:\n{self.log()[-3000:]}"
         return self

@@ -182,6 +182,20 @@ def test_the_server_is_killed(cairn, rng):
     load.check()
 
 
+def test_the_server_is_killed_while_it_starts(cairn, rng):
+    """Also the first time, while it makes the cluster and the tables."""
+    server = cairn()
+    for _ in range(KILLS):
+        server.launch()
+        time.sleep(rng.uniform(0, 1.5))  # any moment
+        server.kill()
+        server.process.stdout.close()
+    load = Load(server.start())
+    load.progress(5)
+    load.stop()
+    load.check()
+
+
 def test_postgres_is_killed(cairn, rng):
     server = cairn().start()
     process = server.process.pid
