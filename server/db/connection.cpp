@@ -98,6 +98,10 @@ void on_notice(void*, const PGresult* result) { log::debug("PostgreSQL: {}", PQr
 
 }  // namespace
 
+DbError disk_full(std::string statement) {
+  return DbError("53100", "the disk is full: nothing is written until there is room", std::move(statement));
+}
+
 Connection::Connection(PGconn* connection) : connection_(connection) {}
 
 Connection::~Connection() {
@@ -242,7 +246,7 @@ task<std::vector<Rows>> Connection::run(std::vector<Query> queries) {
     if (status != PGRES_PIPELINE_ABORTED && !error) {
       error = result_error(result, std::string(queries[results.size()].statement.name));
       if (read_only_ && error->sqlstate() == "25006") {
-        error = DbError("53100", "the disk is full: nothing is written until there is room", error->statement());
+        error = disk_full(error->statement());
       }
     }
     PQclear(result);

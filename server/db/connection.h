@@ -19,6 +19,9 @@ struct Query {
   Params params;
 };
 
+// What a write gets while connections are lent for reading only.
+DbError disk_full(std::string statement);
+
 class Connection {
  public:
   // Connects with a libpq connection string or URL. Throws DbError.

@@ -26,6 +26,10 @@ Statement begin_statement(Isolation isolation) {
 
 void Transaction::begin(std::vector<Query>& queries) {
   if (begun_) return;
+  // PostgreSQL would refuse it too, but not without a line in its log, on the very disk that is full.
+  if (lease_->read_only() && isolation_ != Isolation::kRepeatableReadOnly) {
+    throw disk_full(queries.empty() ? "" : std::string(queries.front().statement.name));
+  }
   queries.insert(queries.begin(), Query{begin_statement(isolation_), Params()});
 }
 
