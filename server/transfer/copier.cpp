@@ -1,5 +1,6 @@
 #include "transfer/copier.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <iomanip>
 #include <ostream>
@@ -120,7 +121,9 @@ void print_json(const Summary& summary, std::ostream& out) {
   writer.key("copied");
   writer.begin_object();
   for (const Summary::Kind& kind : summary.copied) {
-    writer.key(kind.name);
+    std::string name = kind.name;
+    std::ranges::replace(name, ' ', '_');
+    writer.key(name);
     writer.begin_object();
     writer.field("read", kind.read);
     writer.field("written", kind.written);

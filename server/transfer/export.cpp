@@ -195,7 +195,7 @@ const Step kLoggedModels{
       "jsonb_each_text(s.params) p ON CONFLICT DO NOTHING"}}};
 
 const Step kLoggedModelMetrics{
-    "logged models' metrics",
+    "logged model metrics",
     "SELECT m.model_id, k.name, m.step, m.\"timestamp\", " FINITE("m.value") ", m.run_id, m.dataset_name, "
     "m.dataset_digest FROM tracking.logged_model_metrics m JOIN tracking.keys k USING (key_id)",
     "",
@@ -210,7 +210,7 @@ const Step kLoggedModelMetrics{
       true}}};
 
 const Step kModelsOfRuns{
-    "models of runs",
+    "run models",
     "SELECT r.run_id, i.model_id, upper(i.direction), i.step FROM tracking.model_io i "
     "JOIN tracking.training_runs r ON r.id = i.run WHERE " RUN_ID_FITS("r.run_id"),
     "",

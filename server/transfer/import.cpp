@@ -208,7 +208,7 @@ const Step kLoggedModels{
       true}}};
 
 const Step kLoggedModelMetrics{
-    "logged models' metrics",
+    "logged model metrics",
     "SELECT model_id, metric_name, metric_step, metric_timestamp_ms, metric_value, run_id, dataset_name, "
     "dataset_digest FROM logged_model_metrics WHERE metric_value IS NOT NULL",
     "",
@@ -222,7 +222,7 @@ const Step kLoggedModelMetrics{
       true}}};
 
 const Step kModelsOfRuns{
-    "models of runs",
+    "run models",
     "SELECT source_id, destination_id, CASE source_type WHEN 'RUN_INPUT' THEN 'input' ELSE 'output' END, step "
     "FROM inputs WHERE (source_type, destination_type) IN (('RUN_INPUT', 'MODEL_INPUT'), "
     "('RUN_OUTPUT', 'MODEL_OUTPUT'))",
@@ -350,8 +350,9 @@ constexpr struct {
      "SELECT count(*) FROM registered_models m WHERE NOT " IN_DEFAULT_WORKSPACE("m")},
     {"deleted model versions (their numbers are not given again)",
      "SELECT count(*) FROM model_versions WHERE current_stage = 'Deleted_Internal'"},
-    {"runs whose id is none", "SELECT count(*) FROM runs WHERE NOT (" RUN_ID_IS_FINE("run_uuid") ")"},
-    {"logged models whose id is none",
+    {"runs with an id that Cairn does not take",
+     "SELECT count(*) FROM runs WHERE NOT (" RUN_ID_IS_FINE("run_uuid") ")"},
+    {"logged models with an id that Cairn does not take",
      "SELECT count(*) FROM logged_models WHERE NOT (" MODEL_ID_IS_FINE("model_id") ")"},
     {"inputs of another kind",
      "SELECT count(*) FROM inputs WHERE (source_type, destination_type) NOT IN (('DATASET', 'RUN'), "

@@ -211,7 +211,7 @@ def test_what_came_since_is_brought_over(source, imported):
     source.client.set_terminated(run, "FINISHED", end_time=9000)
     transfer("import", source, target)
     source.client.log_batch(run, [Metric("late", i, i, i) for i in range(290, 310)])
-    assert written(transfer("import", source, target)) == {"metric points": 10}
+    assert written(transfer("import", source, target)) == {"metric_points": 10}
     found = target.client.get_run(run)
     assert (found.info.status, found.info.end_time, found.data.tags["note"], found.data.metrics["late"]) == ("FINISHED", 9000, "new", 309)
     assert [m.value for m in target.client.get_metric_history(run, "late")] == [float(i) for i in range(310)]
