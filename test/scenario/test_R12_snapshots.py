@@ -66,8 +66,8 @@ UPDATE tracking.tags SET value = 'after' WHERE run = (SELECT id FROM tracking.tr
 """
 
 
-@pytest.mark.parametrize("table", ["tracking.metric_series", "tracking.tags"])
-@pytest.mark.parametrize("what", ["get", "search"])
+@pytest.mark.parametrize("what, table", [("get", "tracking.metric_series"), ("get", "tracking.tags"), ("search", "tracking.metric_series"),
+                                         ("search", "tracking.tags")])
 def test_R12_a_run_is_read_from_one_snapshot(own_server, sql, what, table):
     experiment, run = new_run(own_server)
     sql.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
@@ -87,6 +87,20 @@ def test_R12_a_run_is_read_from_one_snapshot(own_server, sql, what, table):
     assert seen == ("before", "RUNNING", 1, "before")
     found = api.get("runs/get", run_id=run)["run"]
     assert (found["info"]["run_name"], found["data"]["metrics"][0]["value"]) == ("after", 2)
+
+
+def test_R12_runs_are_compared_in_one_snapshot(own_server, sql):
+    (_, one), (_, other) = new_run(own_server), new_run(own_server)
+    sql.execute("LOCK TABLE tracking.metric_series IN ACCESS EXCLUSIVE MODE")
+    with concurrent.futures.ThreadPoolExecutor(1) as threads:
+        asked = threads.submit(Api(own_server.url).get, "/api/v1/runs/compare", run_id=[one, other])
+        wait_for_a_waiter(own_server, "tracking.metric_series")
+        for run in (one, other):
+            sql.execute(CHANGE, {"run": run})
+        sql.connection.commit()
+        compared = asked.result()
+    assert [run["run_name"] for run in compared["runs"]] == ["before", "before"]
+    assert compared["metrics"] == [{"key": "m", "values": [1, 1], "differs": False}]
 
 
 def test_R12_the_histories_of_several_runs_are_of_one_snapshot(own_server):
