@@ -64,15 +64,6 @@ void log_params(Client& client, const Run& run) {
   client.post(std::string(kApi) + "runs/log-batch", body);
 }
 
-void write_metric(json::Writer& writer, const char* key, double value, int step) {
-  writer.begin_object();
-  writer.field("key", key);
-  writer.field("value", value);
-  writer.field("timestamp", now_ms());
-  writer.field("step", step);
-  writer.end_object();
-}
-
 // accuracy and loss are those of the validation set: they choose the model.
 void log_epoch(Client& client, const Run& run, int epoch, double learning_rate, const Score& train) {
   std::string body;
@@ -81,11 +72,20 @@ void log_epoch(Client& client, const Run& run, int epoch, double learning_rate, 
   writer.field("run_id", run.run_id);
   writer.key("metrics");
   writer.begin_array();
-  write_metric(writer, "accuracy", run.validation.back().accuracy, epoch);
-  write_metric(writer, "loss", run.validation.back().loss, epoch);
-  write_metric(writer, "train_accuracy", train.accuracy, epoch);
-  write_metric(writer, "train_loss", train.loss, epoch);
-  write_metric(writer, "learning_rate", learning_rate, epoch);
+  const int64_t now = now_ms();  // one for all: the windows join metrics by their time
+  const std::initializer_list<std::pair<const char*, double>> metrics = {{"accuracy", run.validation.back().accuracy},
+                                                                         {"loss", run.validation.back().loss},
+                                                                         {"train_accuracy", train.accuracy},
+                                                                         {"train_loss", train.loss},
+                                                                         {"learning_rate", learning_rate}};
+  for (const auto& [key, value] : metrics) {
+    writer.begin_object();
+    writer.field("key", key);
+    writer.field("value", value);
+    writer.field("timestamp", now);
+    writer.field("step", epoch);
+    writer.end_object();
+  }
   writer.end_array();
   writer.end_object();
   client.post(std::string(kApi) + "runs/log-batch", body);

@@ -9,7 +9,7 @@ import time
 
 import pytest
 import requests
-from conftest import Api, start_cairn
+from servers import Api, start_cairn
 
 pytestmark = pytest.mark.skipif(os.environ.get("CAIRN_TEST_TARGET") == "mlflow", reason="the pool is Cairn's own")
 psycopg2 = pytest.importorskip("psycopg2")

@@ -9,7 +9,7 @@ import threading
 import time
 
 import pytest
-from conftest import Api, start_cairn
+from servers import Api, start_cairn
 
 pytestmark = pytest.mark.skipif(os.environ.get("CAIRN_TEST_TARGET") == "mlflow", reason="it looks into Cairn's database")
 psycopg2 = pytest.importorskip("psycopg2")

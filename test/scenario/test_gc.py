@@ -11,7 +11,7 @@ import pytest
 mlflow = pytest.importorskip("mlflow")
 from mlflow.entities import Metric, ViewType  # noqa: E402
 
-from conftest import start_cairn  # noqa: E402
+from servers import start_cairn  # noqa: E402
 
 pytestmark = pytest.mark.skipif(os.environ.get("CAIRN_TEST_TARGET") == "mlflow", reason="this is Cairn's own command")
 

@@ -1,7 +1,7 @@
 """Where Cairn is stricter or kinder than the stock server, which answers 500, leaks SQL, or stores what was not meant."""
 import pytest
 
-from conftest import TARGET
+from servers import TARGET
 
 pytestmark = pytest.mark.skipif(TARGET == "mlflow", reason="Cairn differs here on purpose")
 

@@ -10,7 +10,7 @@ import tempfile
 
 import pytest
 import requests
-from conftest import start_cairn
+from servers import start_cairn
 
 pytestmark = pytest.mark.skipif(os.environ.get("CAIRN_TEST_TARGET") == "mlflow", reason="these are Cairn's own logs")
 

@@ -16,7 +16,7 @@ mlflow = pytest.importorskip("mlflow")
 psycopg2 = pytest.importorskip("psycopg2")
 from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelInput, LoggedModelOutput, LoggedModelParameter, Metric, ViewType  # noqa: E402
 
-from conftest import start_cairn, start_mlflow  # noqa: E402
+from servers import start_cairn, start_mlflow  # noqa: E402
 
 pytestmark = pytest.mark.skipif(os.environ.get("CAIRN_TEST_TARGET") == "mlflow", reason="these are Cairn's own commands")
 

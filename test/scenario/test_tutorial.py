@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from conftest import TARGET
+from servers import TARGET
 
 pytestmark = pytest.mark.skipif(TARGET == "mlflow", reason="it is Cairn's tutorial")
 
