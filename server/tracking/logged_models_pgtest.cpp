@@ -103,12 +103,16 @@ TEST_F(LoggedModelTest, APointOfAnUnknownModelIsNotWrittenToTheRunEither) {
 }
 
 TEST_F(LoggedModelTest, ParamsKeepTheirFirstValue) {
-  const std::string path = "logged-models/" + make("a") + "/params";
+  const std::string model = "logged-models/" + make("a");
+  const std::string path = model + "/params";
   EXPECT_EQ(post(path, R"({"params":[{"key":"p","value":"1"}]})"), "{}");
   EXPECT_EQ(post(path, R"({"params":[{"key":"p","value":"1"},{"key":"q","value":"2"}]})"), "{}");
   const std::string refusal = post(path, R"({"params":[{"key":"p","value":"3"},{"key":"r","value":"4"}]})");
   EXPECT_EQ(refusal.substr(0, 4), "400 ");
   EXPECT_NE(refusal.find("key='p' was already logged with value='1'"), refusal.npos) << refusal;
+  const json::Document after(call("GET", model));
+  EXPECT_EQ(simdjson::minify(after.root().at_pointer("/model/data/params")),
+            R"([{"key":"p","value":"1"},{"key":"q","value":"2"}])");
 }
 
 TEST_F(LoggedModelTest, ModelsOfARunMustBeThere) {
