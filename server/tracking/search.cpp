@@ -1,6 +1,7 @@
 #include "tracking/search.h"
 
 #include <charconv>
+#include <unordered_map>
 
 #include "db/transaction.h"
 #include "http/mlflow.h"
@@ -82,13 +83,24 @@ struct Page {
   std::string next_token;  // empty on the last page
 };
 
+// A name under which the text is prepared once a connection: parsing and planning cost a millisecond. Clients ask in a
+// few shapes again and again; more than these are parsed each time, so that connections do not grow.
+std::string_view statement_name(const std::string& sql) {
+  constexpr size_t kMostShapes = 100;
+  static std::unordered_map<std::string, std::string> names;
+  const auto known = names.find(sql);
+  if (known != names.end()) return known->second;
+  if (names.size() == kMostShapes) return "";
+  return names.emplace(sql, "search_" + std::to_string(names.size())).first->second;
+}
+
 // Asks for one row more than wanted, to know whether there is a next page.
 task<Page> read_page(db::Transaction& transaction, const Search& search, SearchQuery query) {
   query.where(search.filter);
   query.order_by(search.order);
   if (!search.page_token.empty()) query.after(search.page_token);
   const std::string sql = query.sql(search.max_results + 1);
-  const db::Rows rows = co_await transaction.query({"", sql}, query.take_params());
+  const db::Rows rows = co_await transaction.query({statement_name(sql), sql}, query.take_params());
   Page page;
   for (int i = 0; i < rows.size() && i < search.max_results; ++i) page.ids.push_back(rows.integer(i, 0));
   if (rows.size() > search.max_results) page.next_token = query.token(rows, static_cast<int>(search.max_results) - 1);

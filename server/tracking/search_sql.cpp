@@ -299,7 +299,11 @@ void SearchQuery::add_term(const OrderBy& order) {
         " ORDER BY p.timestamp DESC, p.step DESC, p.value DESC LIMIT 1) " + alias + " ON TRUE";
     return add_metric_term(alias + ".value", order.descending);
   }
-  if (order.entity == Entity::kMetric) return add_metric_term(metric_of_run(order.key), order.descending);
+  if (order.entity == Entity::kMetric) {
+    // OFFSET 0 keeps the planner from writing the value out into each of its uses.
+    joins_ += " CROSS JOIN LATERAL (SELECT " + metric_of_run(order.key) + " AS value OFFSET 0) " + alias;
+    return add_metric_term(alias + ".value", order.descending);
+  }
   const std::string table = order.entity == Entity::kParam ? "tracking.params" : "tracking.tags";
   joins_ += " LEFT JOIN " + table + " " + alias + " ON " + alias + ".run = r.id AND " + alias +
             ".key_id = " + key_id(order.key);
