@@ -1,16 +1,15 @@
 #include "app/commands.h"
 
-#include <openssl/rand.h>
 #include <termios.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <iostream>
 
 #include "app/app.h"
 #include "app/database.h"
 #include "app/doctor.h"
+#include "base/bytes.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -42,18 +41,7 @@ std::string read_secret(const std::string& prompt) {
   return secret;
 }
 
-std::string random_token() {
-  std::array<unsigned char, 32> bytes;
-  if (RAND_bytes(bytes.data(), int(bytes.size())) != 1)
-    throw Error(ErrorCode::kInternalError, "the system gives no random numbers");
-  std::string token = "cairn_";
-  for (const unsigned char byte : bytes) {
-    constexpr char digits[] = "0123456789abcdef";
-    token += digits[byte >> 4];
-    token += digits[byte & 15];
-  }
-  return token;
-}
+std::string random_token() { return "cairn_" + to_hex(random_bytes(32)); }
 
 // What a command that is not the server says goes to the user, not into a log.
 void quiet_log() { log::configure(log::Format::kText, "warn"); }
@@ -272,7 +260,7 @@ void add_credentials(CommandLine& line) {
   line.on(token, [name] {
     const std::string secret = random_token();
     std::cerr << "The token, shown only now: " << secret << "\n";
-    std::cout << "[[tokens]]\nname = " << json::quote(*name) << "\nsha256 = \"" << http::sha256_hex(secret) << "\"\n";
+    std::cout << "[[tokens]]\nname = " << json::quote(*name) << "\nsha256 = \"" << sha256_hex(secret) << "\"\n";
     return 0;
   });
 }

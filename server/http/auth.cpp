@@ -5,12 +5,12 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
-#include <openssl/rand.h>
 #include <openssl/sha.h>
 
 #include <algorithm>
 #include <cstring>
 
+#include "base/bytes.h"
 #include "base/error.h"
 
 namespace cairn::http {
@@ -31,14 +31,6 @@ constexpr size_t kMaxRemembered = 1024;
 constexpr size_t kMaxPassword = 1024;
 constexpr std::chrono::seconds kRememberFor{60};
 constexpr std::chrono::milliseconds kFailureDelay{250};
-
-std::string random_bytes(size_t count) {
-  std::string bytes(count, '\0');
-  if (RAND_bytes(reinterpret_cast<unsigned char*>(bytes.data()), static_cast<int>(count)) != 1) {
-    throw Error(ErrorCode::kInternalError, "the system gave no random bytes");
-  }
-  return bytes;
-}
 
 std::string lower(std::string_view text) {
   std::string out(text);
@@ -99,18 +91,6 @@ std::optional<std::string_view> host_of(std::string_view authority) {
 }
 
 }  // namespace
-
-std::string sha256_hex(std::string_view bytes) {
-  unsigned char digest[SHA256_DIGEST_LENGTH];
-  SHA256(reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size(), digest);
-  constexpr char kHex[] = "0123456789abcdef";
-  std::string out;
-  for (const unsigned char byte : digest) {
-    out += kHex[byte >> 4];
-    out += kHex[byte & 15];
-  }
-  return out;
-}
 
 std::string hash_password(std::string_view password) {
   const std::string salt = random_bytes(kSaltBytes);

@@ -71,7 +71,6 @@ class Authenticator {
 
 // The encoded argon2id hash of a password, for the credentials file.
 std::string hash_password(std::string_view password);
-std::string sha256_hex(std::string_view bytes);
 // Whether a host name or address, without port, is this machine: localhost, 127.0.0.0/8, ::1, with or without brackets.
 bool is_loopback(std::string_view host);
 // True when Host (and Origin, if there is one) name this machine: stops DNS rebinding and cross-site requests where the

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <filesystem>
 
+#include "base/bytes.h"
 #include "http/auth.h"
 #include "http/testing.h"
 

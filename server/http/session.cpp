@@ -1,11 +1,11 @@
 #include "http/session.h"
 
-#include <openssl/rand.h>
-
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <cstring>
 
+#include "base/bytes.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "http/auth.h"
@@ -32,21 +32,15 @@ struct Yield {
   void await_resume() const noexcept {}
 };
 
-std::string to_hex(uint64_t value) {
-  std::string text(16, '0');
-  for (size_t i = 0; i < 16; ++i) text[15 - i] = "0123456789abcdef"[value >> (4 * i) & 15];
-  return text;
-}
-
 // Unique within the process and hard to guess from another's.
 std::string new_request_id() {
   static uint64_t next = [] {
     uint64_t seed = 0;
-    RAND_bytes(reinterpret_cast<unsigned char*>(&seed), sizeof seed);
+    std::memcpy(&seed, random_bytes(sizeof seed).data(), sizeof seed);
     return seed;
   }();
   next += 0x9e3779b97f4a7c15;  // odd: the sequence visits every value
-  return to_hex(next);
+  return to_hex({reinterpret_cast<const char*>(&next), sizeof next});
 }
 
 // A caller's id is taken over when it is short and plain, so that it can stand in a log line.

@@ -1,9 +1,6 @@
 #include "schema/migration.h"
 
-#include <openssl/evp.h>
-
 #include <algorithm>
-#include <array>
 #include <cctype>
 #include <cstdio>
 #include <filesystem>
@@ -12,6 +9,7 @@
 #include <regex>
 #include <sstream>
 
+#include "base/bytes.h"
 #include "base/error.h"
 #include "schema/embedded_migrations.h"
 
@@ -82,18 +80,7 @@ std::string label(int number, std::string_view name) {
   return digits + std::string(name);
 }
 
-std::string checksum(const Migration& migration) {
-  std::array<unsigned char, EVP_MAX_MD_SIZE> digest;
-  unsigned length = 0;
-  EVP_Digest(migration.up.data(), migration.up.size(), digest.data(), &length, EVP_sha256(), nullptr);
-  std::string hex;
-  for (unsigned i = 0; i < length; ++i) {
-    char byte[3];
-    std::snprintf(byte, sizeof byte, "%02x", digest[i]);
-    hex += byte;
-  }
-  return hex;
-}
+std::string checksum(const Migration& migration) { return sha256_hex(migration.up); }
 
 bool runs_without_transaction(std::string_view sql) {
   // Only in the comment at the top, so that no string inside the script can be taken for it.

@@ -1,11 +1,11 @@
 #include "tracking/names.h"
 
-#include <openssl/rand.h>
-
 #include <array>
 #include <cstdint>
+#include <cstring>
 #include <filesystem>
 
+#include "base/bytes.h"
 #include "base/error.h"
 #include "base/json.h"
 
@@ -16,14 +16,6 @@ bool is_key_character(unsigned char c) {
   // Every byte of a multi-byte character counts as a letter: MLflow's pattern takes Unicode letters.
   return c >= 0x80 || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||
          c == '-' || c == '.' || c == ' ' || c == ':' || c == '/';
-}
-
-uint64_t random_number() {
-  uint64_t value = 0;
-  if (RAND_bytes(reinterpret_cast<unsigned char*>(&value), sizeof value) != 1) {
-    throw Error(ErrorCode::kInternalError, "OpenSSL gave no random bytes");
-  }
-  return value;
 }
 
 constexpr std::array<std::string_view, 32> kAdjectives{
@@ -83,18 +75,11 @@ void check_key(std::string_view key, std::string_view parameter, std::string_vie
   }
 }
 
-std::string new_run_id() {
-  static constexpr char kHex[] = "0123456789abcdef";
-  std::string id;
-  for (int half = 0; half < 2; ++half) {
-    uint64_t value = random_number();
-    for (int i = 0; i < 16; ++i, value >>= 4) id += kHex[value & 15];
-  }
-  return id;
-}
+std::string new_run_id() { return to_hex(random_bytes(16)); }
 
 std::string random_run_name() {
-  const uint64_t value = random_number();
+  uint64_t value = 0;
+  std::memcpy(&value, random_bytes(sizeof value).data(), sizeof value);
   return std::string(kAdjectives[value % kAdjectives.size()]) + "-" +
          std::string(kNouns[(value >> 8) % kNouns.size()]) + "-" + std::to_string((value >> 16) % 1000);
 }
