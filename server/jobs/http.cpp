@@ -1,6 +1,5 @@
 // /api/v1/jobs: reads the arguments and calls the store.
-#include <charconv>
-
+#include "http/json_routes.h"
 #include "http/mlflow.h"
 #include "jobs/api.h"
 #include "jobs/store.h"
@@ -9,22 +8,13 @@ namespace cairn::jobs {
 namespace {
 
 using http::Arguments;
+using http::path_id;
 using http::Request;
-using Action = task<std::string> (*)(db::Pool&, Request&);
 
 std::string as_job(const std::string& document) { return "{\"job\":" + document + "}"; }
 
-int64_t id_of(const Request& request) {
-  const std::string& text = request.captures.find("id")->second;
-  int64_t id = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
-  if (error != std::errc() || end != text.data() + text.size())
-    throw invalid("The id in the path must be an integer, got '" + text + "'.");
-  return id;
-}
-
 Lease lease_of(const Request& request, const Arguments& arguments) {
-  return {id_of(request), arguments->required_string("lease_token")};
+  return {path_id(request), arguments->required_string("lease_token")};
 }
 
 task<std::string> on_enqueue(db::Pool& pool, Request& request) {
@@ -51,7 +41,7 @@ task<std::string> on_list(db::Pool& pool, Request& request) {
   co_return "{\"jobs\":" + co_await list(pool, listing) + "}";
 }
 
-task<std::string> on_read(db::Pool& pool, Request& request) { co_return as_job(co_await read(pool, id_of(request))); }
+task<std::string> on_read(db::Pool& pool, Request& request) { co_return as_job(co_await read(pool, path_id(request))); }
 
 task<std::string> on_take(db::Pool& pool, Request& request) {
   const Arguments arguments(request);
@@ -83,20 +73,14 @@ task<std::string> on_fail(db::Pool& pool, Request& request) {
 }
 
 task<std::string> on_requeue(db::Pool& pool, Request& request) {
-  co_return as_job(co_await requeue(pool, id_of(request)));
+  co_return as_job(co_await requeue(pool, path_id(request)));
 }
 
 task<std::string> on_cancel(db::Pool& pool, Request& request) {
-  co_return as_job(co_await cancel(pool, id_of(request)));
+  co_return as_job(co_await cancel(pool, path_id(request)));
 }
 
-struct RouteOfAction {
-  const char* method;
-  const char* path;
-  Action action;
-};
-
-constexpr RouteOfAction kRoutes[] = {
+constexpr http::JsonRoute<db::Pool> kRoutes[] = {
     {"GET", "/api/v1/jobs", on_list},
     {"POST", "/api/v1/jobs", on_enqueue},
     {"POST", "/api/v1/jobs/take", on_take},
@@ -111,12 +95,7 @@ constexpr RouteOfAction kRoutes[] = {
 }  // namespace
 
 void register_routes(http::Router& router, db::Pool& pool) {
-  for (const RouteOfAction& route : kRoutes) {
-    const Action action = route.action;
-    router.add(route.method, route.path, [&pool, action](Request& request) -> task<http::Response> {
-      co_return http::json_response(co_await action(pool, request));
-    });
-  }
+  for (const auto& route : kRoutes) router.add(route.method, route.path, route.handler(pool));
 }
 
 }  // namespace cairn::jobs

@@ -1,7 +1,6 @@
 #include "registry/deployment_http.h"
 
-#include <charconv>
-
+#include "http/json_routes.h"
 #include "http/mlflow.h"
 #include "registry/deployment_store.h"
 #include "registry/validate.h"
@@ -10,8 +9,8 @@ namespace cairn::registry {
 namespace {
 
 using http::Arguments;
+using http::path_id;
 using http::Request;
-using Action = task<std::string> (*)(db::Pool&, Request&);
 
 Caller caller_of(const Request& request) { return {request.user, request.request_id}; }
 std::string wrap(const char* name, const std::string& document) {
@@ -22,15 +21,6 @@ VersionKey version_key(const Arguments& arguments) {
   VersionKey key{arguments->required_string("model"), arguments->required_string("version")};
   check_version(key.version);
   return key;
-}
-
-int64_t id_of(const Request& request) {
-  const std::string& text = request.captures.find("id")->second;
-  int64_t id = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
-  if (error != std::errc() || end != text.data() + text.size())
-    throw invalid("The id in the path must be an integer, got '" + text + "'.");
-  return id;
 }
 
 Listing listing_of(const Arguments& arguments) {
@@ -76,7 +66,7 @@ task<std::string> on_list_deployments(db::Pool& pool, Request& request) {
 }
 
 task<std::string> on_get_deployment(db::Pool& pool, Request& request) {
-  co_return wrap("deployment", co_await read_deployment(pool, id_of(request)));
+  co_return wrap("deployment", co_await read_deployment(pool, path_id(request)));
 }
 
 task<std::string> on_deploy(db::Pool& pool, Request& request) {
@@ -119,7 +109,7 @@ template <bool kApprove>
 task<std::string> on_decide(db::Pool& pool, Request& request) {
   const Arguments arguments(request);
   const Caller caller = caller_of(request);
-  const Decision decision{id_of(request), kApprove, arguments->string("comment").value_or("")};
+  const Decision decision{path_id(request), kApprove, arguments->string("comment").value_or("")};
   check_description(decision.comment);
   co_return wrap("approval", co_await decide_approval(pool, caller, decision));
 }
@@ -129,13 +119,7 @@ task<std::string> on_list_events(db::Pool& pool, Request& request) {
   co_return wrap("events", co_await list_events(pool, listing_of(arguments)));
 }
 
-struct RouteOfAction {
-  const char* method;
-  const char* path;
-  Action action;
-};
-
-constexpr RouteOfAction kRoutes[] = {
+constexpr http::JsonRoute<db::Pool> kRoutes[] = {
     {"PATCH", "/api/v1/models/{name}", on_patch_model},
     {"GET", "/api/v1/environments", on_list_environments},
     {"POST", "/api/v1/environments", on_create_environment},
@@ -153,12 +137,7 @@ constexpr RouteOfAction kRoutes[] = {
 }  // namespace
 
 void register_deployment_routes(http::Router& router, db::Pool& pool) {
-  for (const RouteOfAction& route : kRoutes) {
-    const Action action = route.action;
-    router.add(route.method, route.path, [&pool, action](Request& request) -> task<http::Response> {
-      co_return http::json_response(co_await action(pool, request));
-    });
-  }
+  for (const auto& route : kRoutes) router.add(route.method, route.path, route.handler(pool));
 }
 
 }  // namespace cairn::registry

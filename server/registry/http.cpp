@@ -1,4 +1,5 @@
 // MLflow's routes of the registry: reads the arguments, checks them, calls the store.
+#include "http/json_routes.h"
 #include "http/mlflow.h"
 #include "registry/api.h"
 #include "registry/deployment_http.h"
@@ -11,7 +12,6 @@ namespace {
 
 using http::Arguments;
 using http::Request;
-using Action = task<std::string> (*)(db::Pool&, Request&);
 
 Caller caller_of(const Request& request) { return {request.user, request.request_id}; }
 std::string wrap(const char* name, const std::string& document) {
@@ -231,13 +231,7 @@ task<std::string> on_search_versions(db::Pool& pool, Request& request) {
   co_return co_await search_versions(pool, search);
 }
 
-struct RouteOfAction {
-  const char* method;
-  const char* path;
-  Action action;
-};
-
-constexpr RouteOfAction kRoutes[] = {
+constexpr http::JsonRoute<db::Pool> kRoutes[] = {
     {"POST", "/registered-models/create", on_create_model},
     {"GET", "/registered-models/get", on_get_model},
     {"PATCH", "/registered-models/update", on_update_model},
@@ -265,12 +259,8 @@ constexpr RouteOfAction kRoutes[] = {
 }  // namespace
 
 void register_routes(http::Router& router, db::Pool& pool) {
-  for (const RouteOfAction& route : kRoutes) {
-    const Action action = route.action;
-    http::add_mlflow_route(router, route.method, std::string("/mlflow") + route.path,
-                           [&pool, action](Request& request) -> task<http::Response> {
-                             co_return http::json_response(co_await action(pool, request));
-                           });
+  for (const auto& route : kRoutes) {
+    http::add_mlflow_route(router, route.method, std::string("/mlflow") + route.path, route.handler(pool));
   }
   register_deployment_routes(router, pool);
 }
