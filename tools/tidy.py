@@ -58,7 +58,7 @@ def check_layering(file, lines, arrows):
         complain(file, 1, f"module {module} has no cairn_module line in CMakeLists.txt")
         return
     anything = module == "app"
-    allowed = arrows[module] | (arrows["schema"] if file.name.endswith("_pgtest.cpp") else set())
+    allowed = arrows[module] | (arrows["schema"] if file.name.endswith(("_pgtest.cpp", "testing.h")) else set())
     for number, line in enumerate(lines, 1):
         include = re.match(r'\s*#include "([^"]+)"', line)
         if not include:

@@ -1,22 +1,12 @@
 #include <gtest/gtest.h>
 
 #include "artifacts/testing.h"
-#include "db/testing.h"
-#include "schema/migration.h"
-#include "schema/migrator.h"
+#include "schema/testing.h"
 
 namespace cairn::artifacts {
 namespace {
 
 using testing::Answer;
-
-std::string migrated(const db::TestDatabase& database) {
-  schema::MigratorOptions options;
-  options.connection_string = database.url();
-  options.migrations = schema::embedded();
-  schema::Migrator(options).upgrade("head");
-  return database.url();
-}
 
 const std::string kModel = "m-0123456789abcdef0123456789abcdef";
 
@@ -27,8 +17,8 @@ class Located : public ::testing::Test {
   }
   Answer get(const std::string& target) { return caller_.call("GET", target); }
 
-  db::TestDatabase database_;
-  testing::Caller caller_{migrated(database_)};
+  schema::MigratedDatabase database_;
+  testing::Caller caller_{database_.url()};
 };
 
 TEST_F(Located, FilesOfARun) {

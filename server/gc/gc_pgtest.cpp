@@ -5,21 +5,11 @@
 
 #include "base/error.h"
 #include "base/reactor.h"
-#include "db/testing.h"
 #include "gc/api.h"
-#include "schema/migration.h"
-#include "schema/migrator.h"
+#include "schema/testing.h"
 
 namespace cairn::gc {
 namespace {
-
-std::string migrated(const db::TestDatabase& database) {
-  schema::MigratorOptions options;
-  options.connection_string = database.url();
-  options.migrations = schema::embedded();
-  schema::Migrator(options).upgrade("head");
-  return database.url();
-}
 
 // Remembers what is removed from it; refuses some, and dies at another.
 class FakeStore : public artifacts::ArtifactStore {
@@ -43,7 +33,7 @@ class Garbage : public ::testing::Test {
  protected:
   Garbage() {
     db::PoolOptions options;
-    options.connection_string = migrated(database_);
+    options.connection_string = database_.url();
     pool_.emplace(options);
     database_.execute(
         "INSERT INTO tracking.training_runs (run_id, experiment_id, experiment_name, lifecycle_stage, deleted_at, "
@@ -60,7 +50,7 @@ class Garbage : public ::testing::Test {
     return reactor_.block_on(pool_->query(kRuns)).text(0, 0);
   }
 
-  db::TestDatabase database_;
+  schema::MigratedDatabase database_;
   Reactor reactor_;
   std::optional<db::Pool> pool_;
   FakeStore store_;

@@ -6,12 +6,11 @@
 
 #include "base/json.h"
 #include "base/reactor.h"
-#include "db/testing.h"
 #include "db/transaction.h"
 #include "http/router.h"
 #include "jobs/api.h"
 #include "jobs/store.h"
-#include "schema/embedded_migrations.h"
+#include "schema/testing.h"
 
 namespace cairn::jobs {
 namespace {
@@ -32,7 +31,6 @@ class JobsTest : public testing::Test {
   };
 
   JobsTest() {
-    for (const EmbeddedMigration& migration : embedded_migrations()) database_.execute(std::string(migration.up));
     db::PoolOptions options;
     options.connection_string = database_.url();
     options.size = 8;
@@ -75,7 +73,7 @@ class JobsTest : public testing::Test {
         "year'");
   }
 
-  db::TestDatabase database_;
+  schema::MigratedDatabase database_;
   Reactor reactor_;
   std::unique_ptr<db::Pool> pool_;
   http::Router router_;

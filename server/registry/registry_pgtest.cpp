@@ -2,10 +2,9 @@
 #include <gtest/gtest.h>
 
 #include "base/reactor.h"
-#include "db/testing.h"
 #include "http/router.h"
 #include "registry/api.h"
-#include "schema/embedded_migrations.h"
+#include "schema/testing.h"
 
 namespace cairn::registry {
 namespace {
@@ -19,7 +18,6 @@ class RegistryTest : public testing::Test {
   };
 
   RegistryTest() {
-    for (const EmbeddedMigration& migration : embedded_migrations()) database_.execute(std::string(migration.up));
     db::PoolOptions options;
     options.connection_string = database_.url();
     options.size = 4;
@@ -62,7 +60,7 @@ class RegistryTest : public testing::Test {
     }
   }
 
-  db::TestDatabase database_;
+  schema::MigratedDatabase database_;
   Reactor reactor_;
   std::unique_ptr<db::Pool> pool_;
   http::Router router_;

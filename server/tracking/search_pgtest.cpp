@@ -37,10 +37,7 @@ constexpr const char* kData = R"sql(
 
 class SearchTest : public testing::Test {
  protected:
-  SearchTest() : pool_(options()) {
-    apply_migrations(database_);
-    database_.execute(kData);
-  }
+  SearchTest() : pool_(options()) { database_.execute(kData); }
 
   std::string answer(const std::string& body, bool experiments = false) {
     http::Request request;
@@ -78,7 +75,7 @@ class SearchTest : public testing::Test {
     return out;
   }
 
-  db::TestDatabase database_;
+  schema::MigratedDatabase database_;
   Reactor reactor_;
   db::Pool pool_;
   std::string token_;

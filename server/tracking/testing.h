@@ -3,38 +3,17 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <filesystem>
-#include <fstream>
-#include <sstream>
 #include <string>
-#include <vector>
 
 #include "base/reactor.h"
-#include "db/testing.h"
+#include "schema/testing.h"
 #include "tracking/api.h"
 
 namespace cairn::tracking {
 
-inline void apply_migrations(const db::TestDatabase& database) {
-  std::vector<std::filesystem::path> files;
-  for (const auto& entry : std::filesystem::directory_iterator(CAIRN_SOURCE_DIR "/migrations")) {
-    if (entry.path().string().ends_with(".up.sql")) files.push_back(entry.path());
-  }
-  std::sort(files.begin(), files.end());
-  for (const auto& file : files) {
-    std::stringstream sql;
-    sql << std::ifstream(file).rdbuf();
-    database.execute(sql.str());
-  }
-}
-
 class ApiTest : public testing::Test {
  protected:
-  ApiTest() : pool_(options()) {
-    apply_migrations(database_);
-    tracking_ = std::make_unique<Tracking>(router_, pool_);
-  }
+  ApiTest() : pool_(options()) { tracking_ = std::make_unique<Tracking>(router_, pool_); }
 
   // The answer's body; of a refusal its status before it.
   std::string call(const std::string& method, const std::string& target, const std::string& body = "") {
@@ -53,7 +32,7 @@ class ApiTest : public testing::Test {
   }
   std::string post(const std::string& target, const std::string& body) { return call("POST", target, body); }
 
-  db::TestDatabase database_;
+  schema::MigratedDatabase database_;
   Reactor reactor_;
   db::Pool pool_;
   http::Router router_;
