@@ -8,6 +8,7 @@
 #include "db/transaction.h"
 #include "http/mlflow.h"
 #include "tracking/names.h"
+#include "tracking/run_json.h"
 
 namespace cairn::tracking {
 namespace {
@@ -15,19 +16,15 @@ namespace {
 using http::Request;
 using http::Response;
 
-#define EXPERIMENT_COLUMNS                                                                                \
-  "experiment_id, name, coalesce(nullif(artifact_location, ''), 'mlflow-artifacts:/' || experiment_id), " \
-  "lifecycle_stage, creation_time, last_update_time, tags"
-
 constexpr db::Statement kCreate{
     "create_experiment",
     "INSERT INTO tracking.experiments (experiment_id, name, artifact_location, tags, creation_time, last_update_time) "
     "SELECT id, $1, coalesce(nullif($2, ''), 'mlflow-artifacts:/' || id), $3, $4, $4 "
     "FROM nextval(pg_get_serial_sequence('tracking.experiments', 'experiment_id')) AS id RETURNING experiment_id"};
-constexpr db::Statement kGet{"get_experiment",
-                             "SELECT " EXPERIMENT_COLUMNS " FROM tracking.experiments WHERE experiment_id = $1"};
+constexpr db::Statement kGet{
+    "get_experiment", "SELECT " CAIRN_EXPERIMENT_COLUMNS " FROM tracking.experiments e WHERE experiment_id = $1"};
 constexpr db::Statement kGetByName{"get_experiment_by_name",
-                                   "SELECT " EXPERIMENT_COLUMNS " FROM tracking.experiments WHERE name = $1"};
+                                   "SELECT " CAIRN_EXPERIMENT_COLUMNS " FROM tracking.experiments e WHERE name = $1"};
 constexpr db::Statement kLock{
     "lock_experiment",
     "SELECT lifecycle_stage, tags ? $2 FROM tracking.experiments WHERE experiment_id = $1 FOR NO KEY UPDATE"};
@@ -50,33 +47,6 @@ constexpr db::Statement kDeleteTag{
     "UPDATE tracking.experiments SET tags = tags - $2, last_update_time = $3 WHERE experiment_id = $1"};
 
 Error unknown(const std::string& id) { return not_found("No Experiment with id=" + id + " exists"); }
-
-void write_experiment(json::Writer& writer, const db::Rows& rows, int row) {
-  writer.begin_object();
-  writer.field("experiment_id", std::to_string(rows.integer(row, 0)));
-  writer.field("name", rows.view(row, 1));
-  writer.field("artifact_location", rows.view(row, 2));
-  writer.field("lifecycle_stage", rows.view(row, 3));
-  writer.field("last_update_time", rows.integer(row, 5));
-  writer.field("creation_time", rows.integer(row, 4));
-  const json::Document tags(rows.view(row, 6));
-  simdjson::dom::object object;
-  if (!tags.root().get(object) && object.size() > 0) {
-    writer.key("tags");
-    writer.begin_array();
-    for (const auto [key, value] : object) {
-      std::string_view text;
-      if (value.get(text)) continue;
-      writer.begin_object();
-      writer.field("key", key);
-      writer.field("value", text);
-      writer.end_object();
-    }
-    writer.end_array();
-  }
-  writer.field("workspace", "default");
-  writer.end_object();
-}
 
 Response experiment_response(const db::Rows& rows) {
   Response response;
@@ -220,11 +190,23 @@ task<Response> delete_tag(db::Pool& pool, Request& request) {
 int64_t parse_experiment_id(const std::string& text) {
   int64_t id = 0;
   const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), id);
-  if (ec == std::errc::result_out_of_range) return -1;
-  if (ec != std::errc() || end != text.data() + text.size()) {
+  if (ec == std::errc::invalid_argument || end != text.data() + text.size()) {
     throw invalid("Invalid experiment ID '" + text + "'. Experiment ID must be a valid integer.");
   }
-  return id;
+  return ec == std::errc() ? id : -1;
+}
+
+void write_experiment(json::Writer& writer, const db::Rows& rows, int row) {
+  writer.begin_object();
+  writer.field("experiment_id", std::to_string(rows.integer(row, 0)));
+  writer.field("name", rows.view(row, 1));
+  writer.field("artifact_location", rows.view(row, 2));
+  writer.field("lifecycle_stage", rows.view(row, 3));
+  writer.field("last_update_time", rows.integer(row, 5));
+  writer.field("creation_time", rows.integer(row, 4));
+  write_pairs(writer, "tags", json_members(rows.view(row, 6)));
+  writer.field("workspace", "default");
+  writer.end_object();
 }
 
 void register_experiment_routes(http::Router& router, db::Pool& pool) {

@@ -1,10 +1,10 @@
 #include "tracking/search.h"
 
-#include <charconv>
 #include <unordered_map>
 
 #include "db/transaction.h"
 #include "http/mlflow.h"
+#include "tracking/experiments.h"
 #include "tracking/filter.h"
 #include "tracking/run_json.h"
 #include "tracking/search_sql.h"
@@ -18,10 +18,8 @@ constexpr int64_t kDefaultRuns = 1000;
 constexpr db::Statement kKeyIds{"search_key_ids",
                                 "SELECT key_id, name FROM tracking.keys WHERE name = ANY ($1::text[])"};
 constexpr db::Statement kExperiments{"search_experiments",
-                                     "SELECT e.experiment_id, e.name, coalesce(nullif(e.artifact_location, ''), "
-                                     "'mlflow-artifacts:/' || e.experiment_id), "
-                                     "e.lifecycle_stage, e.creation_time, e.last_update_time, e.tags FROM "
-                                     "unnest($1::bigint[]) WITH ORDINALITY u (id, n) "
+                                     "SELECT " CAIRN_EXPERIMENT_COLUMNS
+                                     " FROM unnest($1::bigint[]) WITH ORDINALITY u (id, n) "
                                      "JOIN tracking.experiments e ON e.experiment_id = u.id ORDER BY u.n"};
 
 // What both searches are asked.
@@ -49,14 +47,6 @@ int64_t check_max_results(int64_t value, const char* too_large) {
   return value;
 }
 
-int64_t read_experiment_id(const std::string& text) {
-  int64_t id = 0;
-  const auto result = std::from_chars(text.data(), text.data() + text.size(), id);
-  if (result.ptr != text.data() + text.size() || text.empty() || result.ec == std::errc::invalid_argument)
-    throw invalid("Invalid experiment ID '" + text + "'. Experiment ID must be a valid integer.");
-  return result.ec == std::errc() ? id : -1;
-}
-
 Search read_search(const http::Request& request, Subject subject) {
   const http::Arguments fields(request);
   Search search;
@@ -65,7 +55,7 @@ Search read_search(const http::Request& request, Subject subject) {
         fields->integer("max_results").value_or(kDefaultRuns),
         ":  Hint: Value was of type 'int'. See the API docs for more information about request parameters.");
     for (const std::string& id : fields->strings("experiment_ids")) {
-      search.experiment_ids.push_back(read_experiment_id(id));
+      search.experiment_ids.push_back(parse_experiment_id(id));
     }
     search.view = read_view(*fields, "run_view_type");
   } else {
@@ -84,7 +74,7 @@ struct Page {
 };
 
 // A name under which the text is prepared once a connection: parsing and planning cost a millisecond. Clients ask in a
-// few shapes again and again; more than these are parsed each time, so that connections do not grow.
+// few shapes again and again; more than these are parsed each time, so that connections do not grow. Reactor's thread.
 std::string_view statement_name(const std::string& sql) {
   constexpr size_t kMostShapes = 100;
   static std::unordered_map<std::string, std::string> names;
@@ -105,19 +95,6 @@ task<Page> read_page(db::Transaction& transaction, const Search& search, SearchQ
   for (int i = 0; i < rows.size() && i < search.max_results; ++i) page.ids.push_back(rows.integer(i, 0));
   if (rows.size() > search.max_results) page.next_token = query.token(rows, static_cast<int>(search.max_results) - 1);
   co_return page;
-}
-
-void write_experiment(json::Writer& writer, const db::Rows& rows, int row) {
-  writer.begin_object();
-  writer.field("experiment_id", std::to_string(rows.integer(row, 0)));
-  writer.field("name", rows.view(row, 1));
-  writer.field("artifact_location", rows.view(row, 2));
-  writer.field("lifecycle_stage", rows.view(row, 3));
-  writer.field("last_update_time", rows.integer(row, 5));
-  writer.field("creation_time", rows.integer(row, 4));
-  write_pairs(writer, "tags", json_members(rows.view(row, 6)));
-  writer.field("workspace", "default");
-  writer.end_object();
 }
 
 }  // namespace
