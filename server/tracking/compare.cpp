@@ -1,6 +1,7 @@
 // Compares runs as they were at one moment: all of them are read on one repeatable-read snapshot.
 #include "tracking/compare.h"
 
+#include <algorithm>
 #include <functional>
 #include <map>
 #include <unordered_map>
@@ -33,23 +34,20 @@ task<std::vector<RunView>> read_runs(db::Transaction& transaction, const std::ve
   co_return co_await load_runs(transaction, ids);
 }
 
-// [{"key":…, "values":[one for each run, null where it has none], "differs":…}]
-using Cells = std::map<std::string, std::vector<std::function<void(json::Writer&)>>>;
-using Texts = std::map<std::string, std::vector<std::string>>;
+// By key: one value for each run as JSON text, null where it has none.
+using Table = std::map<std::string, std::vector<std::string>>;
 
-void write_table(json::Writer& writer, const char* name, const Cells& cells, const Texts& texts) {
+// [{"key":…, "differs":…, "values":[…]}]
+void write_table(json::Writer& writer, const char* name, const Table& table) {
   writer.key(name);
   writer.begin_array();
-  for (const auto& [key, values] : cells) {
-    const std::vector<std::string>& shown = texts.at(key);
-    bool differs = false;
-    for (const std::string& text : shown) differs = differs || text != shown.front();
+  for (const auto& [key, values] : table) {
     writer.begin_object();
     writer.field("key", key);
-    writer.field("differs", differs);
+    writer.field("differs", std::adjacent_find(values.begin(), values.end(), std::not_equal_to<>()) != values.end());
     writer.key("values");
     writer.begin_array();
-    for (const auto& write : values) write(writer);
+    for (const std::string& value : values) writer.raw(value);
     writer.end_array();
     writer.end_object();
   }
@@ -57,24 +55,16 @@ void write_table(json::Writer& writer, const char* name, const Cells& cells, con
 }
 
 void write_comparison(json::Writer& writer, const std::vector<RunView>& runs) {
-  const auto absent = [](json::Writer& out) { out.null(); };
-  Cells params, metrics;
-  Texts param_texts, metric_texts;
+  Table params, metrics;
   for (size_t i = 0; i < runs.size(); ++i) {
-    const auto place = [&](Cells& cells, Texts& texts, const std::string& key) {
-      cells.try_emplace(key, runs.size(), absent);
-      texts.try_emplace(key, runs.size());
+    const auto place = [&](Table& table, const std::string& key) -> std::string& {
+      return table.try_emplace(key, runs.size(), "null").first->second[i];
     };
-    for (const auto& [key, value] : runs[i].params) {
-      place(params, param_texts, key);
-      params[key][i] = [&value](json::Writer& out) { out.string(value); };
-      param_texts[key][i] = "=" + value;
-    }
+    for (const auto& [key, value] : runs[i].params) place(params, key) = json::quote(value);
     for (const MetricView& metric : runs[i].metrics) {
-      place(metrics, metric_texts, metric.key);
-      metrics[metric.key][i] = [&metric](json::Writer& out) { out.number(metric.value); };
-      json::Writer text(metric_texts[metric.key][i]);
-      text.number(metric.value);
+      std::string& text = place(metrics, metric.key);
+      text.clear();
+      json::Writer(text).number(metric.value);
     }
   }
   writer.begin_object();
@@ -82,8 +72,8 @@ void write_comparison(json::Writer& writer, const std::vector<RunView>& runs) {
   writer.begin_array();
   for (const RunView& run : runs) write_run_info(writer, run);
   writer.end_array();
-  write_table(writer, "params", params, param_texts);
-  write_table(writer, "metrics", metrics, metric_texts);
+  write_table(writer, "params", params);
+  write_table(writer, "metrics", metrics);
   writer.end_object();
 }
 
