@@ -33,11 +33,13 @@ std::string time_at(const Element& object, const char* name) {
   return fmt::format("{:%Y-%m-%d %H:%M:%S}", fmt::gmtime(static_cast<time_t>(ms / 1000)));
 }
 
-simdjson::dom::array list_at(const Element& object, const char* name) {
+// Empty where there is no such field: MLflow's answers leave empty lists out.
+std::vector<Element> list_at(const Element& object, const char* name) {
   simdjson::dom::array list;
-  static thread_local simdjson::dom::parser parser;
-  if (object[name].get(list)) return parser.parse(std::string_view("[]")).get_array();
-  return list;
+  if (object[name].get(list)) return {};
+  std::vector<Element> items;
+  for (const Element item : list) items.push_back(item);
+  return items;
 }
 
 void print_fields(const std::vector<std::pair<const char*, std::string>>& fields) {
