@@ -119,7 +119,7 @@ def start_cairn(stack, folder):
     cluster = next((folder / "data").rglob("postmaster.pid")).parent
     lines = (cluster / "postmaster.pid").read_text().splitlines()
     version = "cairn " + requests.get(url + "/version", timeout=5).text
-    return Side("cairn", version, url, process, f"host={lines[4]} port={lines[3]} user=postgres dbname=cairn", folder), cluster
+    return Side("cairn", version, url, process, f"host={lines[4]} port={lines[3]} user=postgres dbname=cairn", folder)
 
 
 def start_mlflow(stack, folder, settings, workers):
@@ -376,7 +376,7 @@ def main():
         folder.chmod(0o755)
         for name in ("cairn", "mlflow"):
             (folder / name).mkdir()
-        cairn, _ = start_cairn(stack, folder / "cairn")
+        cairn = start_cairn(stack, folder / "cairn")
         mlflow = start_mlflow(stack, folder / "mlflow", settings_of(cairn), args.workers)
         sides = [cairn, mlflow]
         say(f"{cairn.version} and {mlflow.version} ({args.workers} workers), PostgreSQL {cairn.sql('SHOW server_version')[0][0]}, "
