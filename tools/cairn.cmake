@@ -6,6 +6,7 @@
 #                                what its lines `// needs: base/json.cpp ...` name, so that few objects are instrumented
 #   main.cpp                     the binary
 # All are found by globs that every build checks again, so no file can be orphaned; a folder may be empty or missing.
+# The vector engine is one library and one module (cairn_core, cairn_extension below).
 include_guard()
 
 file(WRITE ${CMAKE_BINARY_DIR}/generated/empty.cpp "")
@@ -29,23 +30,27 @@ function(cairn_module name)
     cairn_test(${name}_pgtest "${dir}/*_pgtest.cpp" cairn_${name} cairn_schema)
   endif()
   if(CAIRN_FUZZ)
-    file(GLOB fuzzers CONFIGURE_DEPENDS ${dir}/*_fuzz.cpp)
-    foreach(source ${fuzzers})
-      get_filename_component(fuzzer ${source} NAME_WE)
-      file(STRINGS ${source} needs REGEX "^// needs: ")
-      set_property(DIRECTORY ${CMAKE_SOURCE_DIR} APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${source})
-      list(TRANSFORM needs REPLACE "^// needs: +" "")
-      list(JOIN needs " " needs)
-      separate_arguments(needs)
-      list(TRANSFORM needs PREPEND ${CMAKE_SOURCE_DIR}/server/)
-      add_executable(${fuzzer} ${source} ${needs})
-      target_include_directories(${fuzzer} PRIVATE ${CMAKE_SOURCE_DIR}/server)
-      target_link_libraries(${fuzzer} PRIVATE Threads::Threads simdjson::simdjson OpenSSL::Crypto spdlog::spdlog Boost::headers
-                            PkgConfig::libpq)
-      target_link_options(${fuzzer} PRIVATE -fsanitize=fuzzer)
-      add_dependencies(fuzzers ${fuzzer})
-    endforeach()
+    cairn_fuzzers(server "${dir}/*_fuzz.cpp" Threads::Threads simdjson::simdjson OpenSSL::Crypto spdlog::spdlog Boost::headers
+                  PkgConfig::libpq)
   endif()
+endfunction()
+
+function(cairn_fuzzers root pattern) # library...
+  file(GLOB fuzzers CONFIGURE_DEPENDS ${pattern})
+  foreach(source ${fuzzers})
+    get_filename_component(fuzzer ${source} NAME_WE)
+    file(STRINGS ${source} needs REGEX "^// needs: ")
+    set_property(DIRECTORY ${CMAKE_SOURCE_DIR} APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${source})
+    list(TRANSFORM needs REPLACE "^// needs: +" "")
+    list(JOIN needs " " needs)
+    separate_arguments(needs)
+    list(TRANSFORM needs PREPEND ${CMAKE_SOURCE_DIR}/${root}/)
+    add_executable(${fuzzer} ${source} ${needs})
+    target_include_directories(${fuzzer} PRIVATE ${CMAKE_SOURCE_DIR}/${root})
+    target_link_libraries(${fuzzer} PRIVATE ${ARGN})
+    target_link_options(${fuzzer} PRIVATE -fsanitize=fuzzer)
+    add_dependencies(fuzzers ${fuzzer})
+  endforeach()
 endfunction()
 
 function(cairn_test program pattern) # library...
@@ -91,4 +96,62 @@ function(cairn_embed_command target header)
   # PUBLIC header: whoever links the target waits for it to be made.
   add_library(${target} STATIC ${source} ${header})
   target_include_directories(${target} PUBLIC ${CMAKE_BINARY_DIR}/generated)
+endfunction()
+
+# The vector engine's algorithms, core/*/: library cairn_core, program core_test, fuzzers. Optimised in every preset but the
+# sanitizers', because SIMD without it is hundreds of times slower than the plain code that it replaces.
+set(cairn_optimised $<$<NOT:$<OR:$<BOOL:${CAIRN_SANITIZED}>,$<BOOL:${CAIRN_FUZZ}>>>:-O2>)
+
+function(cairn_core)
+  set(dir ${CMAKE_SOURCE_DIR}/core)
+  file(GLOB sources CONFIGURE_DEPENDS ${dir}/*/*.cpp)
+  list(FILTER sources EXCLUDE REGEX "_(test|fuzz)\\.cpp$")
+  if(NOT sources)
+    set(sources ${CMAKE_BINARY_DIR}/generated/empty.cpp)
+  endif()
+  add_library(cairn_core STATIC ${sources})
+  target_include_directories(cairn_core PUBLIC ${dir})
+  target_compile_options(cairn_core PRIVATE -fno-exceptions -fno-rtti -fvisibility=hidden ${cairn_optimised})
+  target_link_libraries(cairn_core PUBLIC PkgConfig::hwy)
+  set_target_properties(cairn_core PROPERTIES POSITION_INDEPENDENT_CODE ON)
+  if(CAIRN_TESTS)
+    cairn_test(core_test "${dir}/*/*_test.cpp" cairn_core)
+  endif()
+  if(CAIRN_FUZZ)
+    cairn_fuzzers(core "${dir}/*/*_fuzz.cpp" PkgConfig::hwy)
+  endif()
+endfunction()
+
+# The PostgreSQL module extension/vector.so with its control file and the SQL scripts, made from extension/**.
+# A sanitized module cannot be loaded into a PostgreSQL that is not: those presets have none.
+function(cairn_extension)
+  if(CAIRN_SANITIZED OR CAIRN_FUZZ)
+    return()
+  endif()
+  set(dir ${CMAKE_SOURCE_DIR}/extension)
+  set(out ${CMAKE_BINARY_DIR}/extension)
+  find_program(PG_CONFIG NAMES pg_config HINTS /usr/lib/postgresql/15/bin REQUIRED)
+  execute_process(COMMAND ${PG_CONFIG} --includedir-server OUTPUT_VARIABLE headers OUTPUT_STRIP_TRAILING_WHITESPACE
+                  COMMAND_ERROR_IS_FATAL ANY)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${dir}/*.cpp)
+  list(FILTER sources EXCLUDE REGEX "/extension/test/")
+  add_library(vector MODULE ${sources})
+  target_include_directories(vector PRIVATE ${dir})
+  target_include_directories(vector SYSTEM PRIVATE ${headers})
+  target_compile_options(vector PRIVATE -fno-exceptions -fno-rtti -fvisibility=hidden -fvisibility-inlines-hidden
+                         -fno-threadsafe-statics -fno-strict-aliasing -fwrapv ${cairn_optimised}) # the last but one two: as PostgreSQL
+  # PostgreSQL 15 leaves it empty; later ones define it just so.
+  target_compile_definitions(vector PRIVATE "PGDLLEXPORT=__attribute__((visibility(\"default\")))"
+                             $<$<CONFIG:Debug>:USE_ASSERT_CHECKING=1>)
+  # -Bsymbolic-functions: PostgreSQL loads modules with RTLD_GLOBAL, and another one's function of the same name is not ours.
+  target_link_options(vector PRIVATE -Wl,--as-needed -Wl,-Bsymbolic-functions -Wl,--exclude-libs,ALL)
+  target_link_libraries(vector PRIVATE cairn_core)
+  set_target_properties(vector PROPERTIES PREFIX "" LIBRARY_OUTPUT_DIRECTORY ${out})
+
+  set(join ${CMAKE_SOURCE_DIR}/tools/join_sql.py)
+  file(GLOB_RECURSE scripts CONFIGURE_DEPENDS ${dir}/sql/*)
+  add_custom_command(OUTPUT ${out}/vector.control
+                     COMMAND Python3::Interpreter ${join} ${dir} ${out}
+                     DEPENDS ${join} ${dir}/vector.control ${scripts} VERBATIM)
+  add_custom_target(vector_sql ALL DEPENDS ${out}/vector.control)
 endfunction()

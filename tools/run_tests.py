@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs tests of every kind and sums them up; the last line is `N passed, M failed, K skipped`.
 
-Kinds: GoogleTest programs (<module>_test, <module>_pgtest), pytest files under test/, libFuzzer programs.
+Kinds: GoogleTest programs (<module>_test, <module>_pgtest, core_test), pytest files under test/, libFuzzer programs.
 With a NAME it runs what has that name: a program or fuzzer (with or without the suffix) or a file under test/; failing
 those, every GoogleTest case and pytest test whose name contains it. With CI set, a skipped test is a failure.
 """
@@ -125,8 +125,9 @@ def gtest_cases(program, part):
 def programs(folder, suffixes):
     found = sorted(folder.glob("*")) if folder.is_dir() else []
     # A program whose sources are gone may still lie in the build folder.
-    sources = {re.sub(r"\.cpp$", "", f.name) for f in ROOT.glob("server/*/*_fuzz.cpp")}
+    sources = {f.stem for part in ("server", "core") for f in ROOT.glob(f"{part}/*/*_fuzz.cpp")}
     sources |= {f"{f.parent.name}_{kind}" for kind in ("test", "pgtest") for f in ROOT.glob(f"server/*/*_{kind}.cpp")}
+    sources |= {"core_test" for _ in ROOT.glob("core/*/*_test.cpp")}
     return [p for p in found if p.name.endswith(suffixes) and p.name in sources and os.access(p, os.X_OK)]
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks the house rules that a program can check; prints every breach as file:line: what, and exits 1 if there is one.
 
-Layering (the arrows are those of CMakeLists.txt's cairn_module lines), sizes, formatting, words that must not be
+Layering (the server's arrows are those of CMakeLists.txt's cairn_module lines; core and extension), sizes, formatting, words that must not be
 committed, file names that no glob finds, shell syntax. `--fix` formats the C++ files first.
 """
 import pathlib
@@ -21,6 +21,10 @@ FORBIDDEN = [re.compile(p) for p in (
     r"(?<![\w.$}/-])/(" + "work|farm" + r")/", r"/opt/" + "(venv|wheels)", "pypi" + r"\.org", "pythonhosted" + r"\.org",
     "registry" + r"\.npmjs", "deb" + r"\.debian\.org", "crates" + r"\.io", "proxy" + r"\.golang")]
 TEXT = {".cpp", ".h", ".py", ".sh", ".sql", ".md", ".txt", ".json", ".cmake", ".toml", ".html", ".js", ".css", ".yml", ".in", ""}
+
+# Headers whose classes own memory: PostgreSQL's errors jump over their destructors.
+FORBIDDEN_IN_CORE = {"deque", "functional", "list", "map", "memory", "mutex", "queue", "set", "string", "unordered_map", "unordered_set",
+                     "vector"}
 
 problems = []
 
@@ -49,8 +53,26 @@ def module_arrows():
     return arrows
 
 
+def check_engine_layering(file, lines, part):
+    """core/ knows nobody; extension/ knows core and itself, and PostgreSQL through pg/ alone."""
+    roots = [ROOT / "core"] + ([ROOT / "extension"] if part == "extension" else [])
+    wall = ROOT / "extension" / "pg"
+    for number, line in enumerate(lines, 1):
+        include = re.match(r'\s*#include ([<"])([^">]+)[">]', line)
+        if not include:
+            continue
+        name, own = include[2], any((root / include[2]).exists() for root in roots)
+        if include[1] == '"' and not own and not name.startswith("hwy/") and wall not in file.parents:
+            complain(file, number, f"{name} is not in {' or '.join(f'{root.name}/' for root in roots)}: "
+                     "includes are written from there" + ("; PostgreSQL's headers are for pg/pg.h" if part == "extension" else ""))
+        elif part == "core" and not re.search(r"_(test|fuzz)\.cpp$", file.name) and name in FORBIDDEN_IN_CORE:
+            complain(file, number, f"core allocates from an Arena and throws nothing: <{name}> is for its tests")
+
+
 def check_layering(file, lines, arrows):
     parts = file.relative_to(ROOT).parts
+    if parts[0] in ("core", "extension"):
+        check_engine_layering(file, lines, parts[0])
     if parts[0] != "server" or len(parts) < 3:
         return
     module = parts[1]
@@ -112,8 +134,11 @@ def check_names(file):
     parts = file.relative_to(ROOT).parts
     if parts[0] == "server" and file.suffix == ".cpp" and len(parts) != 3:
         complain(file, 1, "sources lie in server/<module>/ itself: no glob looks deeper")
-    if file.suffix == ".cpp" and parts[0] != "server" and re.search(r"_(test|pgtest|fuzz)\.cpp$", file.name):
-        complain(file, 1, "only server/<module>/ is searched for tests of this kind")
+    if parts[0] == "core" and file.suffix == ".cpp" and len(parts) != 3:
+        complain(file, 1, "sources lie in core/<part>/ itself: no glob looks deeper")
+    kinds = {"server": "test|pgtest|fuzz", "core": "test|fuzz"}.get(parts[0], "(?!)")
+    if re.search(r"_(test|pgtest|fuzz)\.cpp$", file.name) and not re.search(rf"_({kinds})\.cpp$", file.name):
+        complain(file, 1, "only server/<module>/ and core/<part>/ are searched for tests of this kind")
     if re.match(r".+_(tests|unittest|pg_test|fuzzer)\.cpp$", file.name):
         complain(file, 1, "tests are named *_test.cpp, *_pgtest.cpp, *_fuzz.cpp: no glob finds this")
     if parts[0] == "test" and re.search(r"_test\.py$", file.name):
