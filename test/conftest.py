@@ -22,8 +22,10 @@ def postgres_dsn():
     if given:
         yield given
         return
-    with subprocess.Popen([ROOT / "tools" / "with_cluster", "sh", "-c", 'echo "$CAIRN_TEST_DATABASE_URL"; read -r _'],
+    show = 'echo "$CAIRN_POSTGRES_BIN"; echo "$CAIRN_TEST_DATABASE_URL"; read -r _'
+    with subprocess.Popen([ROOT / "tools" / "with_cluster", "sh", "-c", show],
                           stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as cluster:
+        os.environ["CAIRN_POSTGRES_BIN"] = cluster.stdout.readline().strip()
         yield cluster.stdout.readline().strip()
         cluster.communicate("stop\n", timeout=60)
 

@@ -97,7 +97,7 @@ class Cairn:
         self.process = None
 
     def launch(self):
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("CAIRN_") and k != "DATABASE_URL"}
+        environment = {k: v for k, v in os.environ.items() if k == "CAIRN_POSTGRES_BIN" or not k.startswith("CAIRN_") and k != "DATABASE_URL"}
         command = [os.environ["CAIRN_BIN"], "serve", "--port", str(self.port), "--data-dir", self.data, *self.options]
         with open(self.folder / "log", "ab") as log:
             self.process = subprocess.Popen(command, cwd=self.folder, text=True, stdout=subprocess.PIPE, stderr=log, env=environment)

@@ -25,7 +25,7 @@ class Postgres:
 
     def __init__(self, folder):
         self.folder = folder
-        self.tools = sorted(glob.glob("/usr/lib/postgresql/*/bin"))[-1]
+        self.tools = os.environ.get("CAIRN_POSTGRES_BIN") or sorted(glob.glob("/usr/lib/postgresql/*/bin"))[-1]
         folder.mkdir()
         if os.geteuid() == 0:
             shutil.chown(folder, "postgres")

@@ -32,7 +32,7 @@ class Server:
         self.url = f"http://127.0.0.1:{port}"
         self.log = log
         # Of CAIRN_*, a server gets only what is meant for it: it refuses names that it does not know.
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("CAIRN_")}
+        inherited = {name: value for name, value in os.environ.items() if name == "CAIRN_POSTGRES_BIN" or not name.startswith("CAIRN_")}
         with open(log, "ab") as out:
             self.process = subprocess.Popen(
                 command, stdout=out, stderr=subprocess.STDOUT, env={**inherited, **(environment or {})}, start_new_session=True
