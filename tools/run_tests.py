@@ -1,20 +1,24 @@
 #!/usr/bin/env python3
 """Runs tests of every kind and sums them up; the last line is `N passed, M failed, K skipped`.
 
-Kinds: GoogleTest programs (<module>_test, <module>_pgtest, core_test), pytest files under test/, libFuzzer programs.
-With a NAME it runs what has that name: a program or fuzzer (with or without the suffix) or a file under test/; failing
-those, every GoogleTest case and pytest test whose name contains it. With CI set, a skipped test is a failure.
+Kinds: GoogleTest programs (<module>_test, <module>_pgtest, core_test), the extension's pg_regress tests
+(extension/test/sql/x.sql beside expected/x.out), pytest files under test/ and extension/test/t/, libFuzzer programs.
+With a NAME it runs what has that name: a program or fuzzer (with or without the suffix), a pg_regress test or `regress` for
+all of them, or a pytest file; failing those, every GoogleTest case and pytest test whose name contains it. With CI set, a
+skipped test is a failure.
 """
 import argparse
 import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.parse
 import xml.etree.ElementTree
 
 PROGRAM_SECONDS = 300  # a GoogleTest program or fuzzer that takes longer hangs
@@ -72,6 +76,29 @@ def run_gtest(program, case_filter, tally):
         last = (re.findall(r"^\[ RUN +\] (.*)", text, re.M) or ["start"])[-1]
         tally.add(f"{program.name} {last}", "failed", "ran out of time" if code is None else f"ended with {code}")
     print(f"-- {program.name}: {time.monotonic() - started:.1f} s", flush=True)
+
+
+def run_regress(names, output, tally):
+    """PostgreSQL's own comparison of what psql prints with expected/x.out, in a new database of with_cluster's server."""
+    binaries = pathlib.Path(os.environ["CAIRN_POSTGRES_BIN"])
+    tool = binaries.parent / "lib/pgxs/src/test/regress/pg_regress"
+    host = urllib.parse.parse_qs(urllib.parse.urlparse(os.environ["CAIRN_TEST_DATABASE_URL"]).query)["host"][0]
+    shutil.rmtree(output, ignore_errors=True)
+    output.mkdir()
+    started, log = time.monotonic(), output / "log"
+    with log.open("w") as stream:
+        code = run([tool, f"--bindir={binaries}", f"--inputdir={ROOT / 'extension/test'}", f"--outputdir={output}",
+                    f"--host={host}", "--user=postgres", f"--dbname=cairn_regress_{os.getpid()}", "--load-extension=vector", *names],
+                   stdout=stream, stderr=subprocess.STDOUT)
+    outcomes = dict(re.findall(r"^test (\S+) +\.\.\. (ok|FAILED)", log.read_text(), re.M))
+    for name in names:
+        failure = f"its output in {output.relative_to(ROOT)}/results/{name}.out is not extension/test/expected/{name}.out"
+        tally.add(f"regress {name}", "passed" if outcomes.get(name) == "ok" else "failed",
+                  "" if outcomes.get(name) == "ok" else failure if name in outcomes else f"was not run: pg_regress ended with {code}")
+    if code != 0:
+        diffs = output / "regression.diffs"
+        print((diffs if diffs.exists() else log).read_text(errors="replace"), flush=True)
+    print(f"-- regress: {time.monotonic() - started:.1f} s", flush=True)
 
 
 def run_pytest(python, arguments, tally):
@@ -142,29 +169,29 @@ def main():
     gtests = programs(args.bin.resolve(), ("_test", "_pgtest"))
     fuzzers = programs(args.fuzz_bin.resolve(), ("_fuzz",))
     python = str(ROOT / args.python) if "/" in args.python else args.python
-    files = sorted(ROOT.glob("test/**/test_*.py"))
+    files = sorted([*ROOT.glob("test/**/test_*.py"), *ROOT.glob("extension/test/t/test_*.py")])
+    regress = sorted(file.stem for file in ROOT.glob("extension/test/sql/*.sql"))
     tally = Tally()
 
     def named(program):
         return args.name in (program.name, program.name.rsplit("_", 1)[0])
 
+    filters, pytest_arguments = {program: "*" for program in gtests}, files
     if args.name:
-        chosen = [p for p in gtests if named(p)], [f for f in files if args.name in (f.name, f.stem, f.stem[5:], str(f.relative_to(ROOT)))], \
-            [p for p in fuzzers if named(p)]
+        chosen = [p for p in gtests if named(p)], [t for t in regress if args.name in ("regress", t)], \
+            [f for f in files if args.name in (f.name, f.stem, f.stem[5:], str(f.relative_to(ROOT)))], [p for p in fuzzers if named(p)]
         if any(chosen):
-            gtests, files, fuzzers = chosen
+            gtests, regress, pytest_arguments, fuzzers = chosen
             filters = {program: "*" for program in gtests}
-            pytest_arguments = files
         else:
             filters = {p: ":".join(cases) for p in gtests if (cases := gtest_cases(p, args.name))}
             pytest_arguments = ["-k", args.name, *files] if files else []
-            fuzzers = []
-    else:
-        filters = {program: "*" for program in gtests}
-        pytest_arguments = files
+            regress, fuzzers = [], []
 
     for program, case_filter in filters.items():
         run_gtest(program, case_filter, tally)
+    if regress:
+        run_regress(regress, args.bin.resolve().parent / "regress", tally)
     if pytest_arguments:
         run_pytest(python, [str(argument) for argument in pytest_arguments], tally)
     for program in fuzzers:

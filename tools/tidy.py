@@ -141,7 +141,7 @@ def check_names(file):
         complain(file, 1, "only server/<module>/ and core/<part>/ are searched for tests of this kind")
     if re.match(r".+_(tests|unittest|pg_test|fuzzer)\.cpp$", file.name):
         complain(file, 1, "tests are named *_test.cpp, *_pgtest.cpp, *_fuzz.cpp: no glob finds this")
-    if parts[0] == "test" and re.search(r"_test\.py$", file.name):
+    if parts[0] in ("test", "extension") and re.search(r"_test\.py$", file.name):
         complain(file, 1, "Python tests are named test_*.py: nothing runs this")
     if parts[0] == "migrations" and not re.fullmatch(r"\d{4}_\w+\.(up|down)\.sql|README\.md", file.name):
         complain(file, 1, "a migration is named NNNN_module_change.up.sql or .down.sql")
