@@ -154,4 +154,12 @@ function(cairn_extension)
                      COMMAND Python3::Interpreter ${join} ${dir} ${out}
                      DEPENDS ${join} ${dir}/vector.control ${scripts} VERBATIM)
   add_custom_target(vector_sql ALL DEPENDS ${out}/vector.control)
+
+  # In dev too, for the test of the package.
+  set(make_deb ${CMAKE_SOURCE_DIR}/tools/make_deb)
+  add_custom_command(OUTPUT ${out}/deb.stamp
+                     COMMAND ${make_deb} ${out} ${CMAKE_BINARY_DIR}
+                     COMMAND ${CMAKE_COMMAND} -E touch ${out}/deb.stamp
+                     DEPENDS vector ${out}/vector.control ${make_deb} ${CMAKE_SOURCE_DIR}/VERSION ${CMAKE_SOURCE_DIR}/CHANGELOG.md VERBATIM)
+  add_custom_target(vector_deb ALL DEPENDS ${out}/deb.stamp)
 endfunction()
