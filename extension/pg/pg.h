@@ -10,6 +10,7 @@ extern "C" {
 #include "fmgr.h"
 #include "libpq/pqformat.h"
 #include "utils/array.h"
+#include "utils/builtins.h"
 #include "utils/float.h"
 #include "utils/fmgrprotos.h"
 #include "utils/varbit.h"

@@ -4,6 +4,8 @@
 #include "kernels/distance.h"
 #include "types/array.h"
 #include "types/byte_order.h"
+#include "types/cosine.h"
+#include "types/element.h"
 #include "types/input_error.h"
 #include "types/vector.h"
 
@@ -112,18 +114,6 @@ inline core::CosineParts cosine_parts(const Pair<uint16_t>& p) {
   return core::cosine_parts_half(p.a.x, p.b.x, p.dim());
 }
 
-// A NaN passes: the distance to a zero vector is one.
-inline double clamp_cosine(double similarity) {
-  if (similarity > 1) return 1;
-  if (similarity < -1) return -1;
-  return similarity;
-}
-
-inline double cosine_distance_of(const core::CosineParts& parts) {
-  const double norms = sqrt(static_cast<double>(parts.norm_a) * static_cast<double>(parts.norm_b));
-  return 1 - clamp_cosine(static_cast<double>(parts.dot) / norms);
-}
-
 template <typename Element>
 double l2_norm_of(const DenseView<Element>& vector) {
   double sums[4] = {};  // so that the additions do not wait for one another
@@ -133,16 +123,6 @@ double l2_norm_of(const DenseView<Element>& vector) {
   }
   for (; i < vector.dim; i++) sums[0] += static_cast<double>(to_float(vector.x[i])) * to_float(vector.x[i]);
   return sqrt((sums[0] + sums[1]) + (sums[2] + sums[3]));
-}
-
-inline void set_element(float value, float* element) { *element = value; }
-inline void set_element(float value, uint16_t* element) { *element = core::float_to_half(value); }
-
-// Where a value that fits a float does not fit the element, that is an error.
-inline void set_element_checked(float value, float* element) { *element = value; }
-inline void set_element_checked(float value, uint16_t* element) {
-  *element = core::float_to_half(value);
-  if (unlikely((*element & 0x7FFF) == 0x7C00 && !std::isinf(value))) report_out_of_range("halfvec", value);
 }
 
 template <typename Element>

@@ -2,7 +2,6 @@
 // how a function gets at its arguments, and the functions that access methods know by their address.
 #pragma once
 
-#include "kernels/half.h"
 #include "pg/pg.h"
 #include "types/input.h"
 
@@ -52,9 +51,6 @@ Dense<Element>* make_dense(int dim) {
   result->unused = 0;
   return result;
 }
-
-inline float to_float(float value) { return value; }
-inline float to_float(uint16_t half) { return core::half_to_float(half); }
 
 }  // namespace cairn
 
