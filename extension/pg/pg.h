@@ -5,6 +5,7 @@
 extern "C" {
 #include "postgres.h"
 
+#include "access/amapi.h"
 #include "catalog/pg_type.h"
 #include "common/shortest_dec.h"
 #include "fmgr.h"
