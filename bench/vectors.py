@@ -1,0 +1,303 @@
+#!/usr/bin/env python3
+"""Cairn's `vector` beside stock pgvector: the same sets, queries and PostgreSQL settings, in turn, several rounds; medians.
+
+    ./dev bench vectors [--json] [--quick] [--rounds 3] [--sets a128,b768] [--only CASE,...] [--cache DIR] [--sides stock,cairn]
+
+The peer's side is the best of m 16, 32 x ef_construction 64, 200, each swept over ef_search; --quick measures (16, 64) only, in one
+round, with 300 queries. Every query goes through a prepared statement with a binary vector, from one client, on a warm cache.
+"""
+import argparse
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+
+from vector_sets import SETS, Set
+from vector_sides import ROOT, Queries, Report, Side, at, cairn_tools, median, say, stock_tools
+
+CASES = ["fixed", "exact", "hnsw", "filter", "insert", "compact", "ivfflat", "limits"]
+EF_SEARCH = [10, 20, 40, 80, 120, 160, 240, 320, 480, 800]
+PROBES = [1, 2, 4, 8, 16, 32, 64, 128]
+PEER_SETTINGS = [(16, 64), (32, 64), (16, 200), (32, 200)]
+TARGETS = [0.95, 0.99]
+HALF_ABOVE = 1000  # dimensions from which the peer's index is one over halfvec (its own limit is 2,000 on vector)
+
+
+class Bench:
+    def __init__(self, args, report, folder, sides):
+        self.args, self.report, self.folder = args, report, folder
+        self.stock, self.cairn = sides.get("stock"), sides.get("cairn")
+        self.sides = [side for side in (self.cairn, self.stock) if side]
+        self.peer_settings = PEER_SETTINGS[:1] if args.quick else PEER_SETTINGS
+        self.rounds = 1 if args.quick else args.rounds
+        self.best = {}  # set -> target -> queries/s of Cairn, for the limits
+
+    def queries(self, data, count=None, allowed=None):
+        return Queries(data, count or (300 if self.args.quick else 1000), self.folder, allowed)
+
+    def add(self, case, figures, unit, larger_is_better=True, peer_name=None):
+        """figures: side -> list of what was measured."""
+        cairn, peer = (median(figures[side]) if side in figures else None for side in (self.cairn, self.stock))
+        self.report.add(case, cairn, peer, unit, peer_name or (self.stock.version if self.stock else ""), larger_is_better)
+
+    def statement(self, data, kind="vector", where=""):
+        v, q = ("v", "$1") if kind == "vector" else (f"v::{kind}({data.spec.dims})", f"$1::{kind}({data.spec.dims})")
+        return f"SELECT id FROM {data.name} {where} ORDER BY {v} {data.operator} {q} LIMIT 10"
+
+    def hnsw(self, data, kind, options):
+        v = "v" if kind == "vector" else f"(v::{kind}({data.spec.dims}))"
+        return f"CREATE INDEX {data.name}_ann ON {data.name} USING hnsw ({v} {data.opclass(kind)}) WITH ({options})"
+
+    def build(self, side, data, kind, options):
+        seconds, size = side.build(f"{data.name}_ann", self.hnsw(data, kind, options))
+        say(f"  {side.name:5} hnsw ({options}) on {kind}: {seconds:.1f} s, {size:,} bytes")
+        return seconds, size
+
+    # -- cases ---------------------------------------------------------------------------------------------------------------
+    def measure_exact(self, data):
+        queries = self.queries(data, 30 if self.args.quick else 100)
+        figures = {side: [] for side in self.sides}
+        for _ in range(self.rounds):
+            for side in self.sides:
+                figures[side].append(queries.run(side, self.statement(data), ["enable_indexscan = off"]))
+        self.add(f"exact {data.name}", {s: [p.qps for p in f] for s, f in figures.items()}, "queries/s")
+        self.add(f"exact {data.name} CPU", {s: [p.cpu for p in f] for s, f in figures.items()}, "us", False)
+
+    def measure_hnsw(self, data):
+        """Cairn's one setting beside each of the peer's; of those the best counts, target by target."""
+        peer_kind = "halfvec" if data.spec.dims > HALF_ABOVE else "vector"
+        queries, cairn_points, peer_points, built = self.queries(data), [], {}, {}
+        if self.cairn:
+            built["cairn"] = self.build(self.cairn, data, "vector", self.args.cairn_with)
+        for setting in self.peer_settings if self.stock else [None]:
+            if setting:
+                built[setting] = self.build(self.stock, data, peer_kind, f"m = {setting[0]}, ef_construction = {setting[1]}")
+                peer_points[setting] = []
+            for _ in range(self.rounds):
+                if self.cairn:
+                    cairn_points.append(queries.sweep(self.cairn, self.statement(data), "hnsw.ef_search", EF_SEARCH))
+                if setting:
+                    peer_points[setting].append(queries.sweep(self.stock, self.statement(data, peer_kind), "hnsw.ef_search", EF_SEARCH))
+        for target in TARGETS:
+            qps = {setting: median([at(points, target, "qps") for points in sweeps]) or 0 for setting, sweeps in peer_points.items()}
+            setting = max(qps, key=qps.get) if qps else None
+            for figure, unit in (("qps", "queries/s"), ("cpu", "us"), ("p50", "us"), ("p99", "us")):
+                figures = {self.cairn: [at(points, target, figure) for points in cairn_points],
+                           self.stock: [at(points, target, figure) for points in peer_points.get(setting, [])]}
+                label = f"hnsw {data.name} recall {target}" + {"qps": "", "cpu": " CPU"}.get(figure, " " + figure.upper())
+                self.add(label, figures, unit, figure == "qps", f"{self.stock.version} {peer_kind} {setting}" if self.stock else "")
+            self.best.setdefault(data.name, {})[target] = median([at(points, target, "qps") for points in cairn_points])
+        # The peer's fastest build among the settings that reach the higher recall.
+        reached = [s for s, sweeps in peer_points.items() if any(at(points, TARGETS[-1], "qps") for points in sweeps)] or list(peer_points)
+        setting = min(reached, key=lambda s: built[s][0]) if reached else None
+        for i, (what, unit) in enumerate((("build", "s"), ("size", "bytes"))):
+            figures = {self.cairn: [built["cairn"][i]] if self.cairn else [], self.stock: [built[setting][i]] if setting else []}
+            self.add(f"hnsw {data.name} {what}", figures, unit, False, f"{self.stock.version} {peer_kind} {setting}" if self.stock else "")
+
+    def measure_filter(self, data):
+        """Cairn as it comes; the peer as it comes, and with iterative scans at the least ef_search whose recall is 0.95."""
+        for side in self.sides:
+            self.build(side, data, "vector", self.args.cairn_with if side == self.cairn else "m = 16, ef_construction = 64")
+            side.sql(f"CREATE INDEX IF NOT EXISTS {data.name}_f ON {data.name} (f)")
+            side.sql(f"ANALYZE {data.name}")
+        iterative = [[f"hnsw.iterative_scan = {order}", f"hnsw.ef_search = {ef}"] for order in ("relaxed_order", "strict_order") for ef in (40, 100, 200)]
+        for percent in (1, 10):
+            statement = self.statement(data, where=f"WHERE f < {percent}")
+            queries = self.queries(data, 100 if self.args.quick else 300, allowed=[row % 100 < percent for row in range(len(data.base))])
+            default, forced, best = {}, {}, []
+            for side in self.sides:
+                plan = side.plan(statement, queries.literal)
+                say(f"  {side.name}: the planner goes {plan} at {percent} %")
+                other = "enable_indexscan = off" if plan == "index" else "enable_sort = off"
+                default[side] = (plan, [queries.run(side, statement, value="default") for _ in range(self.rounds)])
+                forced[side] = [queries.run(side, statement, [other], "the other plan") for _ in range(self.rounds)]
+            for settings in iterative if self.stock else []:
+                plan = self.stock.plan(statement, queries.literal, settings)
+                best.append((plan, queries.run(self.stock, statement, settings, f"{plan} {settings}")))
+            good = [point for _, point in best if point.recall >= 0.95 and point.rows >= 10] or [point for _, point in best]
+            name = f"filter {percent} % {data.name}"
+            cairn = default[self.cairn][1] if self.cairn else []
+            if good:
+                top = max(good, key=lambda point: point.qps)
+                self.add(f"{name}, peer iterative", {self.cairn: [p.qps for p in cairn], self.stock: [top.qps]}, "queries/s",
+                         peer_name=f"{self.stock.version} {top.value}, recall {top.recall:.3f}")
+            for what, unit, figure in (("queries/s", "queries/s", "qps"), ("recall", "", "recall"), ("rows", "rows", "rows")):
+                self.add(f"{name}, both default: {what}", {s: [getattr(p, figure) for p in f[1]] for s, f in default.items()}, unit)
+            plans = ", ".join(f"{side.name} {default[side][0]}" for side in self.sides)
+            self.add(f"{name}, the other plan than {plans}", {s: [p.qps for p in f] for s, f in forced.items()}, "queries/s")
+        for side in self.sides:
+            side.sql(f"DROP INDEX {data.name}_f")
+
+    def measure_insert(self, data):
+        """Single rows, each in its own transaction, into a table without and with the index: the index's share is the difference."""
+        counts, rows = {"off": 150, "on": 80} if self.args.quick else {"off": 500, "on": 200}, len(data.base)
+        statement = f"INSERT INTO {data.name} (id, v, f) VALUES ($1, $2, 0)"
+        cpu, rate, wal = ({side: {} for side in self.sides} for _ in range(3))
+        for side in self.sides:
+            for index in (False, True):
+                side.sql(f"DROP INDEX IF EXISTS {data.name}_ann")
+                if index:
+                    self.build(side, data, "vector", self.args.cairn_with if side == self.cairn else "m = 16, ef_construction = 64")
+                # With full-page images off, a row's WAL does not depend on when the last checkpoint was.
+                side.sql("ALTER SYSTEM SET full_page_writes = off")
+                side.sql("SELECT pg_reload_conf()")
+                side.sql("CHECKPOINT")
+                first = 0
+                for commit, count in counts.items():
+                    before = side.sql("SELECT pg_current_wal_insert_lsn()")[0][0]
+                    answer = side.load("insert", statement, data.folder / "queries.f32", first, rows + first, count, settings=[f"synchronous_commit = {commit}"])
+                    written = side.sql(f"SELECT pg_current_wal_insert_lsn() - '{before}'")[0][0]
+                    rate[side][index, commit] = 1e6 * count / sum(answer["us"])
+                    cpu[side][index, commit] = answer["cpu_us"] / count / 1000
+                    wal[side][index, commit] = float(written) / count
+                    first += count
+                    say(f"  {side.name:5} insert, index {index}, synchronous_commit {commit}: {rate[side][index, commit]:,.0f} rows/s, "
+                        f"CPU {cpu[side][index, commit]:.2f} ms, WAL {wal[side][index, commit]:,.0f} bytes a row")
+                side.sql("ALTER SYSTEM RESET full_page_writes")
+                side.sql("SELECT pg_reload_conf()")
+                side.sql(f"DELETE FROM {data.name} WHERE id >= {rows}")
+                side.sql(f"VACUUM {data.name}")
+        for commit in counts:
+            self.add(f"insert {data.name}, synchronous_commit {commit}", {s: [rate[s][True, commit]] for s in self.sides}, "rows/s")
+        self.add(f"insert {data.name}, CPU of the index", {s: [cpu[s][True, "off"] - cpu[s][False, "off"]] for s in self.sides}, "ms", False)
+        self.add(f"insert {data.name}, WAL of the index", {s: [wal[s][True, "off"] - wal[s][False, "off"]] for s in self.sides}, "bytes/row", False)
+        self.add(f"insert {data.name}, WAL in all", {s: [wal[s][True, "off"]] for s in self.sides}, "bytes/row", False)
+
+    def measure_compact(self, data):
+        """Cairn's small index beside the peer's on vector, which hnsw measured, and on halfvec."""
+        queries = self.queries(data)
+        for peer_kind in ("vector", "halfvec"):
+            built, points = {}, {}
+            for side in self.sides:
+                kind, options = (self.args.compact_kind, self.args.compact_with) if side == self.cairn else (peer_kind, "m = 16, ef_construction = 64")
+                built[side] = self.build(side, data, kind, options)
+                points[side] = [queries.sweep(side, self.statement(data, kind), "hnsw.ef_search", EF_SEARCH) for _ in range(self.rounds)]
+            peer_name = f"{self.stock.version} {peer_kind}" if self.stock else ""
+            label = f"compact ({self.args.compact_kind}, {self.args.compact_with}) {data.name}"
+            self.add(f"{label} size", {s: [b[1]] for s, b in built.items()}, "bytes", False, peer_name)
+            for target in TARGETS:
+                self.add(f"{label} recall {target}", {s: [at(sweep, target, "qps") for sweep in p] for s, p in points.items()}, "queries/s", True, peer_name)
+
+    def measure_ivfflat(self, data):
+        kind = "halfvec" if data.spec.dims > 2000 else "vector"
+        queries, lists = self.queries(data), round(len(data.base) ** 0.5)
+        v = "v" if kind == "vector" else f"(v::{kind}({data.spec.dims}))"
+        built, points = {}, {side: [] for side in self.sides}
+        for side in self.sides:
+            built[side] = side.build(f"{data.name}_ann", f"CREATE INDEX {data.name}_ann ON {data.name} USING ivfflat ({v} {data.opclass(kind)}) WITH (lists = {lists})")
+            say(f"  {side.name:5} ivfflat (lists = {lists}): {built[side][0]:.1f} s, {built[side][1]:,} bytes")
+        for _ in range(self.rounds):
+            for side in self.sides:
+                points[side].append(queries.sweep(side, self.statement(data, kind), "ivfflat.probes", PROBES, ["enable_sort = off"]))
+        for target in TARGETS:
+            for figure, unit in (("qps", "queries/s"), ("cpu", "us")):
+                label = f"ivfflat {data.name} recall {target}" + (" CPU" if figure == "cpu" else "")
+                self.add(label, {s: [at(sweep, target, figure) for sweep in p] for s, p in points.items()}, unit, figure == "qps")
+        self.add(f"ivfflat {data.name} build", {s: [b[0]] for s, b in built.items()}, "s", False)
+        self.add(f"ivfflat {data.name} size", {s: [b[1]] for s, b in built.items()}, "bytes", False)
+
+    def measure_fixed(self, data):
+        count = 2000 if self.args.quick else 10000
+        queries = self.queries(data)
+        for side in self.sides:
+            side.sql("CREATE TABLE fixed (id bigint PRIMARY KEY)")
+            side.sql("INSERT INTO fixed SELECT generate_series(0, 99999)")
+            side.sql("VACUUM (FREEZE, ANALYZE) fixed")
+            for rows in (1, 10):
+                side.sql(f"CREATE TABLE fixed{rows} AS SELECT id, v FROM {data.name} WHERE id < {rows}")
+                side.sql(f"CREATE INDEX ON fixed{rows} USING hnsw (v {data.opclass()})")
+                side.sql(f"VACUUM (FREEZE, ANALYZE) fixed{rows}")
+        calls = {"SELECT 1": lambda side: side.load("fixed", "SELECT 1", count),
+                 "a primary key": lambda side: side.load("fixed", "SELECT id FROM fixed WHERE id = $1", count)}
+        for rows in (1, 10):
+            nearest = f"SELECT id FROM fixed{rows} ORDER BY v {data.operator} $1 LIMIT 10"
+            calls[f"hnsw of {rows} rows, {data.name}"] = lambda side, s=nearest: side.load("search", s, queries.path, 5, settings=["enable_seqscan = off"])
+        for name, call in calls.items():
+            wall, cpu = {side: [] for side in self.sides}, {side: [] for side in self.sides}
+            for _ in range(self.rounds):
+                for side in self.sides:
+                    answer = call(side)
+                    wall[side].append(median(answer["us"]))
+                    cpu[side].append(answer["cpu_us"] / len(answer["us"]))
+            self.add(f"fixed: {name}", wall, "us", False)
+            self.add(f"fixed: {name}, CPU", cpu, "us", False)
+
+    def measure_limits(self, data):
+        """hnswlib and faiss in memory, by Debian's Python: no side of ours, but what the hardware gives."""
+        command = ["/usr/bin/python3", ROOT / "bench/vector_limits.py", data.folder, data.spec.metric, "300" if self.args.quick else "1000"]
+        answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+        if answer.returncode:
+            say("  hnswlib and faiss are not installed (python3-hnswlib, python3-faiss): no limits")
+        for line in answer.stdout.splitlines():
+            limit = json.loads(line)
+            points = [type("Point", (), point)() for point in limit["points"]]
+            for target in TARGETS:
+                self.report.add(f"limit {data.name} recall {target}", self.best.get(data.name, {}).get(target), at(points, target, "qps"), "queries/s", limit["name"])
+
+
+def sets_of(case, chosen):
+    """Which sets a case is measured on: the large ones only where the bars ask for it."""
+    wanted = {"hnsw": list(SETS), "fixed": ["b768"], "exact": ["a128", "b768"], "filter": ["b768", "fm784"], "insert": ["a128", "b768"],
+              "compact": ["b768"], "ivfflat": ["a128", "b768", "fm784"], "limits": ["a128", "b768", "fm784"]}[case]
+    return [name for name in chosen if name in wanted]
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", action="store_true", help="one object a line")
+    parser.add_argument("--quick", action="store_true", help="one setting of the peer, one round, 300 queries: under ten minutes")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--sets", default=",".join(SETS), help="sets, separated by commas: " + ", ".join(SETS))
+    parser.add_argument("--only", default=",".join(CASES), help="cases, separated by commas: " + ", ".join(CASES))
+    parser.add_argument("--sides", default="stock,cairn")
+    parser.add_argument("--cache", type=pathlib.Path, default=ROOT / "build/vectors", help="where the sets are kept (1.1 GB)")
+    parser.add_argument("--cairn-with", default="m = 16, ef_construction = 64", help="storage parameters of Cairn's HNSW")
+    parser.add_argument("--compact-with", default="m = 8, ef_construction = 64", help="those of its compact form")
+    parser.add_argument("--compact-kind", default="halfvec", help="the type that its compact form indexes")
+    args = parser.parse_args()
+    for given, known in ((args.sets, SETS), (args.only, CASES), (args.sides, ("stock", "cairn"))):
+        if unknown := set(given.split(",")) - set(known):
+            parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    return args
+
+
+def main():
+    args = arguments()
+    with contextlib.ExitStack() as stack:
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+        folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cairn-bench-")))
+        folder.chmod(0o755)
+        sides, loader = {}, pathlib.Path(os.environ["CAIRN_BIN_DIR"]) / "bench_vectors_load"
+        for name, tools in (("stock", stock_tools), ("cairn", cairn_tools)):
+            if name in args.sides.split(","):
+                (folder / name).mkdir()
+                sides[name] = Side(name, tools(folder), folder / name, loader, stack)
+        say(f"{' and '.join(side.version for side in sides.values())}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, "
+            f"{1 if args.quick else args.rounds} rounds")
+        report = Report(args.json)
+        bench = Bench(args, report, folder, sides)
+        if not args.json:
+            print(f"{'case':52} {'cairn':>14} {'peer':>14}")
+        chosen, cases = args.sets.split(","), args.only.split(",")
+        for name in chosen:
+            wanted = [case for case in CASES if case in cases and name in sets_of(case, chosen)]
+            if not wanted:
+                continue
+            data = Set(name, args.cache)
+            for side in sides.values():
+                side.fill(data)
+            for case in wanted:
+                say(f"{case} {name}")
+                getattr(bench, f"measure_{case}")(data)
+                if case in ("hnsw", "filter", "insert", "compact", "ivfflat"):
+                    for side in sides.values():
+                        side.sql(f"DROP INDEX IF EXISTS {name}_ann")
+            for side in sides.values():
+                side.sql(f"DROP TABLE {name}")
+
+
+main()
