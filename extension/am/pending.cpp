@@ -28,6 +28,3 @@ PENDING_FUNCTION(hnswhandler) { PG_RETURN_POINTER(make_routine(3)); }
 PENDING_FUNCTION(hnsw_halfvec_support) { PG_RETURN_NULL(); }
 PENDING_FUNCTION(hnsw_bit_support) { PG_RETURN_NULL(); }
 PENDING_FUNCTION(hnsw_sparsevec_support) { PG_RETURN_NULL(); }
-PENDING_FUNCTION(ivfflathandler) { PG_RETURN_POINTER(make_routine(5)); }
-PENDING_FUNCTION(ivfflat_halfvec_support) { PG_RETURN_NULL(); }
-PENDING_FUNCTION(ivfflat_bit_support) { PG_RETURN_NULL(); }

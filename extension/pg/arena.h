@@ -1,4 +1,5 @@
-// Memory for core's algorithms from a PostgreSQL memory context: it goes with the context, also when an error leaves by longjmp.
+// Memory for core's algorithms from a PostgreSQL memory context: it goes with the context, also when an error leaves by
+// longjmp.
 #pragma once
 
 #include "base/arena.h"

@@ -1,6 +1,11 @@
 // What PostgreSQL asks of the module as a whole.
+#include "am/ivfflat/settings.h"
 #include "pg/pg.h"
 
 extern "C" {
 PG_MODULE_MAGIC;
+
+PGDLLEXPORT void _PG_init();
+
+void _PG_init() { cairn::ivfflat::init_settings(); }
 }
