@@ -84,6 +84,9 @@ void half_payload_to_floats(const void* payload, float* out, size_t n) {
 
 void float_payload_to_floats(const void* payload, float* out, size_t n) { memcpy(out, payload, n * sizeof(float)); }
 
+// Short vectors get more bits than coordinates: with fewer the estimates are too rough to choose by.
+constexpr uint32_t kLeastCode = 192;
+
 // Room for the edges of one node in one page, with codes of all coordinates where those leave room for the wanted
 // degree or for at least kEnoughCode of them.
 void choose_layout(Index* index) {
@@ -94,7 +97,7 @@ void choose_layout(Index* index) {
       (index->element == Element::float32 || index->element == Element::float16) && index->metric != Metric::l1;
   layout.degree = Min(2 * index->m, core::kMaxDegree);
   if (has_codes) {
-    const auto padded = static_cast<uint32_t>(core::padded_dimensions(index->dimensions));
+    const auto padded = static_cast<uint32_t>(core::padded_dimensions(Max(index->dimensions, kLeastCode)));
     const uint32_t edge_room = (kRoom - sizeof(core::Node)) / layout.degree;
     const uint32_t fitting = edge_room <= sizeof(core::Edge) ? 0 : (edge_room - sizeof(core::Edge)) / 8 * 64;
     layout.code_dimensions = Min(padded, Max(fitting, kEnoughCode));
@@ -109,7 +112,7 @@ void complete(Index* index, core::Arena* arena, uint64_t seed) {
   space.distance = distance_function(index->element, index->metric);
   space.code_metric = index->metric == Metric::inner_product ? core::CodeMetric::inner_product : core::CodeMetric::l2;
   space.to_floats = index->element == Element::float16 ? half_payload_to_floats : float_payload_to_floats;
-  if (space.layout.code_dimensions > 0) space.rotation.init(index->dimensions, seed, arena);
+  if (space.layout.code_dimensions > 0) space.rotation.init(index->dimensions, seed, arena, kLeastCode);
   if (space.distance == nullptr)
     elog(ERROR, "hnsw has no such metric for the type of index \"%s\"", RelationGetRelationName(index->relation));
 }
