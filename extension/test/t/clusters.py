@@ -30,9 +30,8 @@ def eventually(condition, what="it"):
     raise AssertionError(f"{what} did not come true within {PATIENCE_SECONDS} s")
 
 
-def as_postgres(*command):
-    """PostgreSQL refuses to run as root."""
-    return ["runuser", "-u", "postgres", "--", *map(str, command)] if os.geteuid() == 0 else list(map(str, command))
+# PostgreSQL refuses to run as root.
+AS_POSTGRES = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
 
 
 def new_folder():
@@ -42,6 +41,15 @@ def new_folder():
     if os.geteuid() == 0:
         shutil.chown(folder, "postgres", "postgres")
     return folder
+
+
+def state_and_parent(pid):
+    """A process's state letter and its parent; None when it is gone."""
+    try:
+        fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return fields[0], int(fields[1])
 
 
 class Cluster:
@@ -68,8 +76,8 @@ class Cluster:
         return self.folder / "data"
 
     def run(self, program, *arguments):
-        done = subprocess.run(as_postgres(self.binaries / program, *arguments), cwd="/", stdin=subprocess.DEVNULL, capture_output=True,
-                              text=True, timeout=PATIENCE_SECONDS)
+        done = subprocess.run([self.binaries / program, *map(str, arguments)], cwd="/", stdin=subprocess.DEVNULL, capture_output=True,
+                              text=True, timeout=PATIENCE_SECONDS, **AS_POSTGRES)
         assert done.returncode == 0, f"{program} ended with {done.returncode}: {done.stderr}\n{self.log()[-3000:]}"
         return done.stdout
 
@@ -78,36 +86,37 @@ class Cluster:
         return file.read_text(errors="replace") if file.exists() else ""
 
     def start(self):
-        self.run("pg_ctl", "-D", self.data, "-w", "-t", PATIENCE_SECONDS, "-l", self.folder / "log", "start")
-        self.postmaster = int((self.data / "postmaster.pid").read_text().splitlines()[0])
+        """Returns when it answers. Not by pg_ctl: a server that is our own child is gone for good once it was killed."""
+        with open(self.folder / "log", "ab") as log:
+            self.server = subprocess.Popen([self.binaries / "postgres", "-D", self.data], cwd="/", stdin=subprocess.DEVNULL, stdout=log,
+                                           stderr=log, start_new_session=True, **AS_POSTGRES)
 
-    def processes(self):
-        """The server and its children."""
-        found = [self.postmaster]
-        for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
-            try:
-                parent = int(stat.read_text().rpartition(")")[2].split()[1])
-            except OSError:
-                continue  # it ended meanwhile
-            if parent == self.postmaster:
-                found.append(int(stat.parent.name))
-        return found
+        def answers():
+            assert self.server.poll() is None, f"the server did not start:\n{self.log()[-3000:]}"
+            return subprocess.run([self.binaries / "pg_isready", "-q", "-h", self.folder, "-U", "postgres"], timeout=PATIENCE_SECONDS).returncode == 0
+
+        eventually(answers, "the start of the server")
 
     def kill(self):
-        """kill -9 of every process, the server first, so that it starts no other."""
-        os.kill(self.postmaster, signal.SIGSTOP)
-        for process in self.processes():
+        """kill -9 of every process. The server is held first, so that it starts no other."""
+        os.kill(self.server.pid, signal.SIGSTOP)
+        eventually(lambda: (state_and_parent(self.server.pid) or "T")[0] == "T", "the halt of the server")
+        processes = [int(path.name) for path in pathlib.Path("/proc").glob("[0-9]*")]
+        children = [pid for pid in processes if (state_and_parent(pid) or (None, 0))[1] == self.server.pid]
+        for pid in [*children, self.server.pid]:
             try:
-                os.kill(process, signal.SIGKILL)
+                os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
-        eventually(lambda: not alive(self.postmaster), "the end of a killed server")
+        self.server.wait(PATIENCE_SECONDS)
+        # Until then they hold its shared memory, and a new server would not start.
+        eventually(lambda: all((state_and_parent(pid) or "Z")[0] == "Z" for pid in children), "the end of the server's processes")
 
     def promote(self):
         self.run("pg_ctl", "-D", self.data, "-w", "-t", PATIENCE_SECONDS, "promote")
 
     def close(self):
-        if alive(self.postmaster):
+        if self.server.poll() is None:
             self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -135,9 +144,3 @@ class Cluster:
         crash = re.search(r".*(was terminated by signal|PANIC|TRAP: ).*", self.log())
         assert not crash, crash[0]
 
-
-def alive(process):
-    try:
-        return pathlib.Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
