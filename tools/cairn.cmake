@@ -105,7 +105,7 @@ set(cairn_optimised $<$<NOT:$<OR:$<BOOL:${CAIRN_SANITIZED}>,$<BOOL:${CAIRN_FUZZ}
 function(cairn_core)
   set(dir ${CMAKE_SOURCE_DIR}/core)
   file(GLOB sources CONFIGURE_DEPENDS ${dir}/*/*.cpp)
-  list(FILTER sources EXCLUDE REGEX "_(test|fuzz)\\.cpp$")
+  list(FILTER sources EXCLUDE REGEX "_(test|fuzz|bench)\\.cpp$")
   if(NOT sources)
     set(sources ${CMAKE_BINARY_DIR}/generated/empty.cpp)
   endif()

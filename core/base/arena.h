@@ -1,5 +1,5 @@
-// Where core's algorithms take memory from: a PostgreSQL memory context in the extension, plain blocks in tests. Nothing is
-// given back piece by piece, so that an error which leaves through PostgreSQL's longjmp leaks nothing.
+// Where core's algorithms take memory from: a PostgreSQL memory context in the extension, plain blocks in tests.
+// Nothing is given back piece by piece, so that an error which leaves through PostgreSQL's longjmp leaks nothing.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,6 @@
 #include "quantize/rotation.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "kernels/code.h"
@@ -19,9 +20,9 @@ uint64_t next_random(uint64_t* state) {
 
 size_t padded_dimensions(size_t dimensions) { return (dimensions + 63) / 64 * 64; }
 
-void Rotation::init(size_t dimensions, uint64_t seed, Arena* arena) noexcept {
+void Rotation::init(size_t dimensions, uint64_t seed, Arena* arena, size_t least) noexcept {
   dimensions_ = dimensions;
-  padded_ = padded_dimensions(dimensions);
+  padded_ = padded_dimensions(std::max(dimensions, least));
   block_ = 64;
   while (block_ * 2 <= padded_) block_ *= 2;
   signs_ = static_cast<uint8_t*>(arena->allocate(kRounds * padded_ / 8));

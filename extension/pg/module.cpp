@@ -1,4 +1,5 @@
 // What PostgreSQL asks of the module as a whole.
+#include "am/hnsw/hnsw.h"
 #include "am/ivfflat/settings.h"
 #include "pg/pg.h"
 
@@ -7,5 +8,8 @@ PG_MODULE_MAGIC;
 
 PGDLLEXPORT void _PG_init();
 
-void _PG_init() { cairn::ivfflat::init_settings(); }
+void _PG_init() {
+  cairn::hnsw::init_settings();
+  cairn::ivfflat::init_settings();
+}
 }

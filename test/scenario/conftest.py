@@ -11,6 +11,7 @@ import tempfile
 import uuid
 
 import pytest
+import vector_servers
 from servers import TARGET, Api, start_cairn, start_mlflow
 
 
@@ -82,3 +83,46 @@ def error_of(call, *arguments, **options):
 @pytest.fixture(name="error_of")
 def error_of_fixture():
     return error_of
+
+
+@pytest.fixture(scope="session")
+def stock_server():
+    """PyPI's PostgreSQL with pgvector."""
+    pytest.importorskip("psycopg")
+    if not vector_servers.have_stock_tree():
+        pytest.skip("PyPI's PostgreSQL with pgvector is not installed")
+    with vector_servers.temporary_folder() as folder:
+        programs = vector_servers.stock_tree(folder)
+        with vector_servers.running_cluster(programs, folder) as dsn:
+            yield vector_servers.VectorServer("stock", dsn, programs)
+
+
+@pytest.fixture(scope="session")
+def cairn_vector_server(postgres_dsn):
+    """The test run's own cluster, with Cairn's extension."""
+    pytest.importorskip("psycopg")
+    server = vector_servers.VectorServer("cairn", postgres_dsn, None)
+    server.programs = server.own_programs()
+    yield server
+    server.forget()
+
+
+@pytest.fixture(scope="session", params=vector_servers.SERVERS)
+def vector_server(request):
+    """Each of the servers that a test of the extension has to pass on."""
+    return request.getfixturevalue("stock_server" if request.param == "stock" else "cairn_vector_server")
+
+
+@pytest.fixture
+def vector_database(vector_server):
+    """Connection string of a new database with the extension."""
+    with vector_server.database() as dsn:
+        yield dsn
+
+
+@pytest.fixture
+def pg(vector_database):
+    """A session in a new database with the extension."""
+    session = vector_servers.Session(vector_database)
+    yield session
+    session.close()

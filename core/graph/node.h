@@ -1,0 +1,103 @@
+// A node of the graph as it lies in a page (docs/formats/hnsw.md draws it): header, edges with their codes, and the
+// element's vector behind them where the page has room for it. One such node exists for each level that an element is
+// in.
+#pragma once
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+
+#include "quantize/code.h"
+
+namespace cairn::core {
+
+// Block number and line pointer, block << 16 | offset. Offsets begin at 1, so 0 is no node.
+using NodeId = uint64_t;
+
+constexpr NodeId node_id(uint32_t block, uint16_t offset) { return static_cast<NodeId>(block) << 16 | offset; }
+constexpr uint32_t node_block(NodeId id) { return static_cast<uint32_t>(id >> 16); }
+constexpr uint16_t node_offset(NodeId id) { return static_cast<uint16_t>(id); }
+
+// PostgreSQL's ItemPointerData.
+struct HeapTid {
+  uint16_t block_high;
+  uint16_t block_low;
+  uint16_t offset;
+};
+static_assert(sizeof(HeapTid) == 6);
+
+constexpr uint32_t kMaxHeapTids = 10;
+constexpr uint32_t kMaxDegree = 200;
+constexpr uint8_t kMaxLevel = 12;
+constexpr uint8_t kFreeLevel = 0xff;  // nothing is here: the place may be used again
+
+struct Node {
+  uint8_t level;
+  uint8_t heap_tid_count;  // 0 at level 0: dead
+  uint16_t edge_count;
+  uint32_t payload_bytes;
+  uint32_t down_block;     // the same element one level below, where level > 0
+  uint32_t payload_block;  // the first page of the vector where that is not behind the edges
+  uint32_t payload_stamp;  // repeated in those pages: they are still this vector's
+  uint16_t down_offset;
+  uint8_t lock;  // used while a build is in memory; 0 on disk
+  uint8_t unused;
+  HeapTid heap_tids[kMaxHeapTids];
+  uint8_t padding[4];  // the edges begin at a multiple of 8
+};
+static_assert(sizeof(Node) == 88);
+
+struct Edge {
+  static constexpr uint16_t kFill = 0x8000;       // only kept because there was room
+  static constexpr uint16_t kDominated = 0x4000;  // another neighbour is nearer to this one than the node is
+  static constexpr uint16_t kFlags = kFill | kDominated;
+
+  uint32_t block;
+  uint16_t offset_and_flags;
+  uint16_t distance_bits;  // the upper half of the float
+  CodeFactors factors;
+  // The code's bits follow.
+
+  NodeId id() const { return node_id(block, static_cast<uint16_t>(offset_and_flags & ~kFlags)); }
+  uint16_t flags() const { return offset_and_flags & kFlags; }
+  float distance() const { return std::bit_cast<float>(static_cast<uint32_t>(distance_bits) << 16); }
+  uint8_t* bits() { return reinterpret_cast<uint8_t*>(this + 1); }
+  const uint8_t* bits() const { return reinterpret_cast<const uint8_t*>(this + 1); }
+
+  void set(NodeId id, float distance, uint16_t flags) {
+    block = node_block(id);
+    offset_and_flags = static_cast<uint16_t>(node_offset(id) | flags);
+    distance_bits = static_cast<uint16_t>(std::bit_cast<uint32_t>(distance) >> 16);
+  }
+  void set_dominated() { offset_and_flags |= kDominated; }
+};
+static_assert(sizeof(Edge) == 16);
+
+// What is the same for all nodes of an index.
+struct NodeLayout {
+  uint32_t degree;           // room for so many edges
+  uint32_t code_dimensions;  // bits of a code, a multiple of 64; 0: no codes, neighbours are read to be measured
+  uint32_t edge_bytes;
+  uint32_t room;  // the most bytes that a node may have
+
+  uint32_t edges_bytes() const { return degree * edge_bytes; }
+  // Whether the vector lies behind the edges; else it has pages of its own.
+  bool payload_inside(uint32_t payload_bytes) const {
+    return sizeof(Node) + edges_bytes() + aligned(payload_bytes) <= room;
+  }
+  uint32_t node_bytes(uint32_t payload_bytes) const {
+    return static_cast<uint32_t>(sizeof(Node)) + edges_bytes() +
+           (payload_inside(payload_bytes) ? aligned(payload_bytes) : 0);
+  }
+  Edge* edge(Node* node, size_t i) const {
+    return reinterpret_cast<Edge*>(reinterpret_cast<uint8_t*>(node + 1) + i * edge_bytes);
+  }
+  const Edge* edge(const Node* node, size_t i) const { return edge(const_cast<Node*>(node), i); }
+  uint8_t* payload(Node* node) const { return reinterpret_cast<uint8_t*>(node + 1) + edges_bytes(); }
+  const uint8_t* payload(const Node* node) const { return payload(const_cast<Node*>(node)); }
+
+ private:
+  static uint32_t aligned(uint32_t bytes) { return (bytes + 7) / 8 * 8; }
+};
+
+}  // namespace cairn::core

@@ -1,0 +1,154 @@
+// Index scans: ORDER BY column <op> query. The search is run in batches of ef_search nodes. Rows come out in the order
+// of their exact distances; a row is held back while nodes that are known but not read may be nearer, and with the
+// order kept (iterative_scan off or strict_order) one that turns up too late is dropped.
+//
+// With iterative_scan = off the scan goes on beyond the first batch too: a filter then still gets its rows. Both bounds
+// of iterative scans (max_scan_tuples, work_mem) hold for all modes.
+#include "am/hnsw/am.h"
+#include "am/hnsw/page_source.h"
+#include "pg/arena.h"
+
+namespace cairn::hnsw {
+namespace {
+
+struct Result {
+  float distance;
+  core::HeapTid tid;
+};
+
+struct Scan {
+  MemoryContext context;  // reset by rescan
+  pg::ContextArena arena;
+  Index index;
+  PageSource source;
+  core::Scratch scratch;
+  core::Query query;
+  core::Search<PageSource> search;
+  core::Array<Result> results;
+  size_t next;     // of results
+  float last;      // distance of the last row that was returned
+  float frontier;  // nothing that is still to be read is likely to be nearer
+  size_t visited;
+  bool started;
+  bool finished;
+};
+
+bool nearer(const Result& a, const Result& b) { return a.distance < b.distance; }
+
+void start(IndexScanDesc descriptor, Scan* scan) {
+  const MemoryContext old = MemoryContextSwitchTo(scan->context);
+  Meta meta;
+  describe(descriptor->indexRelation, &scan->arena, &scan->index, &meta);
+  const ScanKey key = descriptor->orderByData;
+  const void* payload = nullptr;
+  uint32_t bytes = 0;
+  if ((key->sk_flags & SK_ISNULL) == 0) payload = form_payload(scan->index, key->sk_argument, &bytes);
+  if (payload == nullptr) {  // NULL, or a zero vector under cosine: any order is right
+    bytes = scan->index.element == Element::sparse ? sizeof(int32) : vector_bytes(scan->index);
+    payload = palloc0(bytes);
+  }
+  const core::Space& space = scan->index.space;
+  scan->scratch.init(space, &scan->arena);
+  scan->query = core::make_query(space, payload, bytes, &scan->scratch);
+  scan->source.init(&scan->index);
+  scan->search.init(&scan->source, space.layout.code_dimensions != 0, true, &scan->arena);
+  scan->results.attach(&scan->arena);
+  scan->results.reserve(static_cast<size_t>(ef_search) * 2);
+  pgstat_count_index_scan(descriptor->indexRelation);
+  if (meta.entry_block == core::kNoBlock || meta.entry_level > core::kMaxLevel) {
+    scan->finished = true;
+  } else {
+    const core::Candidate at = core::descend(&scan->search, scan->query,
+                                             core::node_id(meta.entry_block, meta.entry_offset), meta.entry_level, 0);
+    scan->finished = at.id == 0;
+    if (!scan->finished) scan->search.start(at.id, at.key);
+  }
+  MemoryContextSwitchTo(old);
+}
+
+// Reads the next batch of nodes and sorts what it found into what is waiting.
+void read_batch(Scan* scan) {
+  const MemoryContext old = MemoryContextSwitchTo(scan->context);
+  core::Array<Result>& results = scan->results;
+  size_t waiting = 0;
+  for (size_t i = scan->next; i < results.size(); ++i) results[waiting++] = results[i];
+  results.truncate(waiting);
+  scan->next = 0;
+  scan->search.run(scan->query, static_cast<size_t>(ef_search),
+                   [&](core::NodeId, const core::Expansion& node) -> void* {
+                     CHECK_FOR_INTERRUPTS();
+                     for (size_t i = 0; i < node.heap_tid_count; ++i) results.push({node.distance, node.heap_tids[i]});
+                     scan->visited += node.heap_tid_count;
+                     return nullptr;
+                   });
+  std::sort(results.begin(), results.end(), nearer);
+  const size_t memory_limit = static_cast<size_t>(work_mem * scan_mem_multiplier * 1024);
+  const size_t memory = scan->search.bytes() + results.size() * sizeof(Result);
+  const bool enough = scan->visited >= static_cast<size_t>(max_scan_tuples) || memory > memory_limit;
+  scan->finished = enough || !scan->search.more(static_cast<size_t>(ef_search));
+  scan->frontier = scan->finished ? std::numeric_limits<float>::infinity() : scan->search.nearest_open();
+  MemoryContextSwitchTo(old);
+}
+
+}  // namespace
+
+IndexScanDesc begin_scan(Relation index, int keys, int orderbys) {
+  const IndexScanDesc descriptor = RelationGetIndexScan(index, keys, orderbys);
+  const MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "hnsw scan", ALLOCSET_DEFAULT_SIZES);
+  auto* scan = static_cast<Scan*>(palloc0(sizeof(Scan)));
+  scan->context = context;
+  new (&scan->arena) pg::ContextArena(context);
+  descriptor->opaque = scan;
+  return descriptor;
+}
+
+void rescan(IndexScanDesc descriptor, ScanKey keys, int, ScanKey orderbys, int) {
+  if (keys != nullptr && descriptor->numberOfKeys > 0)
+    memmove(descriptor->keyData, keys, static_cast<size_t>(descriptor->numberOfKeys) * sizeof(ScanKeyData));
+  if (orderbys != nullptr && descriptor->numberOfOrderBys > 0)
+    memmove(descriptor->orderByData, orderbys, static_cast<size_t>(descriptor->numberOfOrderBys) * sizeof(ScanKeyData));
+  auto* scan = static_cast<Scan*>(descriptor->opaque);
+  MemoryContextReset(scan->context);
+  const MemoryContext context = scan->context;
+  memset(static_cast<void*>(scan), 0, sizeof(Scan));
+  scan->context = context;
+  new (&scan->arena) pg::ContextArena(context);
+}
+
+bool get_tuple(IndexScanDesc descriptor, ScanDirection) {
+  auto* scan = static_cast<Scan*>(descriptor->opaque);
+  if (!scan->started) {
+    if (descriptor->numberOfOrderBys == 0) elog(ERROR, "cannot scan hnsw index without order");
+    if (!IsMVCCSnapshot(descriptor->xs_snapshot)) elog(ERROR, "non-MVCC snapshots are not supported with hnsw");
+    scan->started = true;
+    scan->last = -std::numeric_limits<float>::infinity();
+    scan->frontier = -std::numeric_limits<float>::infinity();
+    start(descriptor, scan);
+  }
+  for (;;) {
+    while (scan->next < scan->results.size() && scan->results[scan->next].distance <= scan->frontier) {
+      const Result& result = scan->results[scan->next++];
+      if (result.distance < scan->last && iterative_scan != kScanRelaxed) continue;
+      scan->last = result.distance;
+      memcpy(&descriptor->xs_heaptid, &result.tid, sizeof(result.tid));
+      descriptor->xs_recheck = false;
+      descriptor->xs_recheckorderby = false;
+      return true;
+    }
+    if (scan->finished) {
+      if (scan->next >= scan->results.size()) return false;
+      scan->frontier = std::numeric_limits<float>::infinity();
+      continue;
+    }
+    read_batch(scan);
+  }
+}
+
+void end_scan(IndexScanDesc descriptor) {
+  auto* scan = static_cast<Scan*>(descriptor->opaque);
+  MemoryContextDelete(scan->context);
+  pfree(scan);
+  descriptor->opaque = nullptr;
+}
+
+}  // namespace cairn::hnsw

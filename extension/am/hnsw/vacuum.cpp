@@ -1,0 +1,311 @@
+// ambulkdelete and amvacuumcleanup. docs/formats/hnsw.md, "Vacuum", says why each step is safe beside scans and
+// inserts.
+#include "am/hnsw/am.h"
+#include "am/hnsw/page_source.h"
+#include "pg/arena.h"
+#include "pg/page_change.h"
+
+namespace cairn::hnsw {
+namespace {
+
+struct UpperNode {
+  core::NodeId id;
+  core::NodeId down;
+  uint8_t level;
+};
+
+struct Vacuum {
+  Relation relation;
+  BufferAccessStrategy strategy;
+  Index index;
+  core::Arena* arena;
+  PageSource source;
+  core::IdSet dead;
+  core::Array<core::NodeId> dead_list;
+  core::Array<UpperNode> upper;
+  IndexBulkDeleteResult* stats;
+};
+
+Buffer read_page(Vacuum* vacuum, BlockNumber block, int mode) {
+  vacuum_delay_point();
+  const Buffer buffer = ReadBufferExtended(vacuum->relation, MAIN_FORKNUM, block, RBM_NORMAL, vacuum->strategy);
+  LockBuffer(buffer, mode);
+  return buffer;
+}
+
+bool is_node_page(const uint8_t* page) {
+  return !PageIsNew(reinterpret_cast<Page>(const_cast<uint8_t*>(page))) &&
+         core::page_tail(page)->page_id == core::kPageId && core::page_tail(page)->kind == core::kNodePage;
+}
+
+// Calls visit(Node*, offset in page, id) for each sound node of a locked page.
+template <class F>
+void each_node(const Vacuum& vacuum, uint8_t* page, BlockNumber block, F&& visit) {
+  if (!is_node_page(page)) return;
+  for (uint16_t i = 1; i <= core::page_item_count(page); ++i) {
+    uint32_t length;
+    auto* node = reinterpret_cast<core::Node*>(core::page_item(page, i, &length));
+    if (node != nullptr && core::node_is_sound(vacuum.index.space.layout, node, length))
+      visit(node, static_cast<uint32_t>(reinterpret_cast<uint8_t*>(node) - page), core::node_id(block, i));
+  }
+}
+
+void mark_dead(Vacuum* vacuum, core::NodeId id) {
+  if (vacuum->dead.insert(id)) vacuum->dead_list.push(id);
+}
+
+// Takes the dead rows out of the elements; elements without rows are dead from now on.
+void remove_rows(Vacuum* vacuum, IndexBulkDeleteCallback callback, void* state) {
+  const BlockNumber blocks = RelationGetNumberOfBlocks(vacuum->relation);
+  vacuum->stats->num_index_tuples = 0;
+  for (BlockNumber block = 1; block < blocks; ++block) {
+    const Buffer buffer = read_page(vacuum, block, BUFFER_LOCK_EXCLUSIVE);
+    auto* page = reinterpret_cast<uint8_t*>(BufferGetPage(buffer));
+    pg::PageChange change;
+    change.start(vacuum->relation, buffer);
+    each_node(*vacuum, page, block, [&](core::Node* node, uint32_t at, core::NodeId id) {
+      if (node->level > 0) {
+        vacuum->upper.push({id, core::node_id(node->down_block, node->down_offset), node->level});
+        return;
+      }
+      core::HeapTid kept[core::kMaxHeapTids];
+      uint8_t count = 0;
+      for (size_t i = 0; i < node->heap_tid_count; ++i) {
+        ItemPointerData row;
+        memcpy(&row, &node->heap_tids[i], sizeof(row));
+        if (callback(&row, state))
+          vacuum->stats->tuples_removed += 1;
+        else
+          kept[count++] = node->heap_tids[i];
+      }
+      vacuum->stats->num_index_tuples += count;
+      if (count == 0) mark_dead(vacuum, id);
+      if (count == node->heap_tid_count) return;
+      change.put(at + offsetof(core::Node, heap_tid_count), &count, sizeof(count));
+      if (count > 0) change.put(at + offsetof(core::Node, heap_tids), kept, count * sizeof(core::HeapTid));
+    });
+    change.finish();
+    UnlockReleaseBuffer(buffer);
+  }
+}
+
+// The nodes above a dead element are dead with it.
+void mark_upper(Vacuum* vacuum) {
+  std::sort(vacuum->upper.begin(), vacuum->upper.end(),
+            [](const UpperNode& a, const UpperNode& b) { return a.level < b.level; });
+  for (size_t i = 0; i < vacuum->upper.size(); ++i) {
+    const UpperNode& node = vacuum->upper[i];
+    if (!vacuum->dead.contains(node.down)) continue;
+    mark_dead(vacuum, node.id);
+    vacuum->source.update(node.id, [](core::Node* changed) {
+      changed->heap_tid_count = 0;
+      return true;
+    });
+  }
+}
+
+// The entry must be a node that stays.
+void choose_entry(Vacuum* vacuum) {
+  core::NodeId entry;
+  int level;
+  if (!vacuum->source.entry(&entry, &level) || !vacuum->dead.contains(entry)) return;
+  core::NodeId best = 0;
+  int best_level = 0;
+  for (size_t i = vacuum->upper.size(); i-- > 0 && best == 0;)
+    if (!vacuum->dead.contains(vacuum->upper[i].id)) {
+      best = vacuum->upper[i].id;
+      best_level = vacuum->upper[i].level;
+    }
+  const BlockNumber blocks = RelationGetNumberOfBlocks(vacuum->relation);
+  for (BlockNumber block = 1; block < blocks && best == 0; ++block) {
+    const Buffer buffer = read_page(vacuum, block, BUFFER_LOCK_SHARE);
+    each_node(*vacuum, reinterpret_cast<uint8_t*>(BufferGetPage(buffer)), block,
+              [&](core::Node* node, uint32_t, core::NodeId id) {
+                if (best == 0 && node->level == 0 && node->heap_tid_count > 0) best = id;
+              });
+    UnlockReleaseBuffer(buffer);
+  }
+  vacuum->source.replace_entry(best, best_level);
+}
+
+// Edges to dead nodes give way to edges to the nearest live ones that a search from the node finds.
+void mend_node(Vacuum* vacuum, core::NodeId id) {
+  const MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "hnsw vacuum node", ALLOCSET_DEFAULT_SIZES);
+  const MemoryContext old = MemoryContextSwitchTo(context);
+  pg::ContextArena arena(context);
+  const core::Space& space = vacuum->index.space;
+  const PageSource::Locked at = vacuum->source.lock(id, BUFFER_LOCK_SHARE);
+  if (at.node != nullptr) {
+    const int level = at.node->level;
+    const uint32_t bytes = at.node->payload_bytes;
+    const void* payload = vacuum->source.payload(at.node, palloc(bytes));
+    UnlockReleaseBuffer(at.buffer);
+    if (payload != nullptr) {
+      core::Scratch scratch;
+      scratch.init(space, &arena);
+      const core::Query query = core::make_query(space, payload, bytes, &scratch);
+      core::Search<PageSource> search;
+      search.init(&vacuum->source, space.layout.code_dimensions != 0, false, &arena);
+      core::Array<core::Neighbor> pool;
+      pool.attach(&arena);
+      search.start(id, 0);
+      search.run(
+          query, vacuum->index.ef_construction,
+          [&](core::NodeId found, const core::Expansion& node) -> void* {
+            if (found == id || node.level != level || node.heap_tid_count == 0 || vacuum->dead.contains(found))
+              return palloc(bytes);
+            pool.push({found, node.distance, false, node.payload});
+            return palloc(bytes);
+          },
+          palloc(bytes));
+      std::sort(pool.begin(), pool.end(),
+                [](const core::Neighbor& a, const core::Neighbor& b) { return a.distance < b.distance; });
+      auto* edges = static_cast<uint8_t*>(arena.allocate(pool.size() * space.layout.edge_bytes + 1));
+      for (size_t i = 0; i < pool.size(); ++i) {
+        auto* edge = reinterpret_cast<core::Edge*>(edges + i * space.layout.edge_bytes);
+        edge->set(pool[i].id, pool[i].distance, 0);
+        edge->factors = {};
+        if (space.layout.code_dimensions > 0)
+          edge->factors = core::make_edge_codes(space, pool[i].payload, &scratch, edge->bits()).forward;
+      }
+      vacuum->source.update(id, [&](core::Node* node) {
+        return replace_dead_edges(space.layout, node, vacuum->dead, edges, pool.size());
+      });
+    }
+  }
+  MemoryContextSwitchTo(old);
+  MemoryContextDelete(context);
+}
+
+void mend_edges(Vacuum* vacuum) {
+  const BlockNumber blocks = RelationGetNumberOfBlocks(vacuum->relation);
+  core::Array<core::NodeId> torn;
+  torn.attach(vacuum->arena);
+  for (BlockNumber block = 1; block < blocks; ++block) {
+    const Buffer buffer = read_page(vacuum, block, BUFFER_LOCK_SHARE);
+    torn.clear();
+    each_node(*vacuum, reinterpret_cast<uint8_t*>(BufferGetPage(buffer)), block,
+              [&](core::Node* node, uint32_t, core::NodeId id) {
+                if (vacuum->dead.contains(id)) return;
+                for (size_t i = 0; i < node->edge_count; ++i)
+                  if (vacuum->dead.contains(vacuum->index.space.layout.edge(node, i)->id())) {
+                    torn.push(id);
+                    return;
+                  }
+              });
+    UnlockReleaseBuffer(buffer);
+    for (size_t i = 0; i < torn.size(); ++i) mend_node(vacuum, torn[i]);
+  }
+}
+
+// Nothing leads to the dead nodes any more but a scan that is under way, and that is content with whatever it finds
+// there.
+void free_places(Vacuum* vacuum) {
+  for (size_t i = 0; i < vacuum->dead_list.size(); ++i) {
+    vacuum_delay_point();
+    const PageSource::Locked at = vacuum->source.lock(vacuum->dead_list[i], BUFFER_LOCK_EXCLUSIVE);
+    if (at.node == nullptr) continue;
+    BlockNumber outside = at.node->level == 0 ? at.node->payload_block : core::kNoBlock;
+    const uint32_t stamp = at.node->payload_stamp;
+    const uint8_t level = core::kFreeLevel;
+    pg::PageChange change;
+    change.start(vacuum->relation, at.buffer);
+    change.put(static_cast<uint32_t>(reinterpret_cast<uint8_t*>(at.node) - at.page) + offsetof(core::Node, level),
+               &level, 1);
+    change.finish();
+    UnlockReleaseBuffer(at.buffer);
+    RecordFreeIndexPage(vacuum->relation, core::node_block(vacuum->dead_list[i]));
+    while (outside != core::kNoBlock && outside < RelationGetNumberOfBlocks(vacuum->relation)) {
+      const Buffer buffer = read_page(vacuum, outside, BUFFER_LOCK_EXCLUSIVE);
+      auto* page = reinterpret_cast<uint8_t*>(BufferGetPage(buffer));
+      core::PageTail tail = *core::page_tail(page);
+      const bool own = tail.page_id == core::kPageId && tail.kind == core::kVectorPage && tail.payload_stamp == stamp;
+      if (own) {
+        tail.kind = core::kFreePage;
+        change.start(vacuum->relation, buffer);
+        change.put(BLCKSZ - sizeof(tail), &tail, sizeof(tail));
+        change.finish();
+      }
+      UnlockReleaseBuffer(buffer);
+      if (!own) break;
+      RecordFreeIndexPage(vacuum->relation, outside);
+      vacuum->stats->pages_deleted += 1;
+      outside = tail.next_block;
+    }
+  }
+}
+
+}  // namespace
+
+// Puts the given edges, nearest first, in place of those to dead nodes, as far as they are not there already; what is
+// left of the dead ones is closed up.
+bool replace_dead_edges(const core::NodeLayout& layout, core::Node* node, const core::IdSet& dead, const uint8_t* edges,
+                        size_t count) {
+  size_t next = 0;
+  size_t kept = 0;
+  bool changed = false;
+  for (size_t i = 0; i < node->edge_count; ++i) {
+    core::Edge* edge = layout.edge(node, i);
+    if (dead.contains(edge->id())) {
+      const uint16_t flags = edge->flags();
+      const core::Edge* found = nullptr;
+      for (; next < count && found == nullptr; ++next) {
+        const auto* candidate = reinterpret_cast<const core::Edge*>(edges + next * layout.edge_bytes);
+        bool there = false;
+        for (size_t k = 0; k < node->edge_count && !there; ++k)
+          there = (k < kept || k > i) && layout.edge(node, k)->id() == candidate->id();
+        if (!there) found = candidate;
+      }
+      changed = true;
+      if (found == nullptr) continue;
+      memcpy(edge, found, layout.edge_bytes);
+      edge->set(edge->id(), edge->distance(), flags);
+    }
+    if (kept != i) memcpy(layout.edge(node, kept), edge, layout.edge_bytes);
+    ++kept;
+  }
+  node->edge_count = static_cast<uint16_t>(kept);
+  return changed;
+}
+
+IndexBulkDeleteResult* bulk_delete(IndexVacuumInfo* info, IndexBulkDeleteResult* stats,
+                                   IndexBulkDeleteCallback callback, void* state) {
+  if (stats == nullptr) stats = static_cast<IndexBulkDeleteResult*>(palloc0(sizeof(IndexBulkDeleteResult)));
+  const MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "hnsw vacuum", ALLOCSET_DEFAULT_SIZES);
+  const MemoryContext old = MemoryContextSwitchTo(context);
+  pg::ContextArena arena(context);
+  auto* vacuum = static_cast<Vacuum*>(palloc0(sizeof(Vacuum)));
+  vacuum->relation = info->index;
+  vacuum->strategy = info->strategy;
+  vacuum->arena = &arena;
+  vacuum->stats = stats;
+  Meta meta;
+  describe(info->index, &arena, &vacuum->index, &meta);
+  vacuum->source.init(&vacuum->index);
+  vacuum->dead.attach(&arena);
+  vacuum->dead_list.attach(&arena);
+  vacuum->upper.attach(&arena);
+  remove_rows(vacuum, callback, state);
+  if (vacuum->dead_list.size() > 0) {
+    mark_upper(vacuum);
+    // Wait for the inserts that may have chosen a neighbour before it was dead.
+    LockPage(info->index, 0, ExclusiveLock);
+    choose_entry(vacuum);
+    UnlockPage(info->index, 0, ExclusiveLock);
+    mend_edges(vacuum);
+    free_places(vacuum);
+  }
+  MemoryContextSwitchTo(old);
+  MemoryContextDelete(context);
+  return stats;
+}
+
+IndexBulkDeleteResult* vacuum_cleanup(IndexVacuumInfo* info, IndexBulkDeleteResult* stats) {
+  if (info->analyze_only) return stats;
+  if (stats == nullptr) return nullptr;
+  stats->num_pages = RelationGetNumberOfBlocks(info->index);
+  IndexFreeSpaceMapVacuum(info->index);
+  return stats;
+}
+
+}  // namespace cairn::hnsw
