@@ -33,7 +33,8 @@ struct DenseView {
   int dim;
 
   explicit DenseView(Datum datum) {
-    const char* const data = VARDATA_ANY(PG_DETOAST_DATUM_PACKED(datum));
+    const auto* const stored = PG_DETOAST_DATUM_PACKED(datum);  // apart: VARDATA_ANY evaluates its argument twice
+    const char* const data = VARDATA_ANY(stored);
     int16 stored_dim;
     memcpy(&stored_dim, data, sizeof(stored_dim));
     dim = stored_dim;
