@@ -54,7 +54,7 @@ int run(int argc, char** argv) {
   Space space{};
   space.distance = is_l2 ? l2 : ip;
   space.code_metric = is_l2 ? CodeMetric::l2 : CodeMetric::inner_product;
-  space.rotation.init(d, 42, &arena);
+  space.rotation.init(d, 42, &arena, 192);
   space.to_floats = [](const void* p, float* out, size_t dims) { std::memcpy(out, p, dims * 4); };
   NodeLayout& layout = space.layout;
   layout.degree = 2 * m;
@@ -109,27 +109,32 @@ int run(int argc, char** argv) {
   scratch.init(space, &arena);
   for (size_t ef : {10, 20, 30, 40, 60, 80, 100, 150, 200, 300, 400}) {
     size_t found = 0, hops = 0;
-    std::vector<std::pair<float, int32_t>> results;
-    start = seconds();
-    for (int32_t q = 0; q < query_count; ++q) {
-      const Query query = make_query(space, &queries[static_cast<size_t>(q) * d], d * 4, &scratch);
-      NodeId entry;
-      int level;
-      source.entry(&entry, &level);
-      const Candidate at = descend(&search, query, entry, level, 0);
-      results.clear();
-      search.start(at.id, at.key);
-      search.run(query, ef, [&](NodeId, const Expansion& e) -> void* {
-        results.push_back({e.distance, e.heap_tids[0].block_high << 16 | e.heap_tids[0].block_low});
-        return nullptr;
-      });
-      hops += results.size();
-      std::partial_sort(results.begin(), results.begin() + std::min<size_t>(10, results.size()), results.end());
-      for (size_t i = 0; i < 10 && i < results.size(); ++i)
-        for (int j = 0; j < 10; ++j) found += truth[static_cast<size_t>(q) * k + j] == results[i].second;
+    double best = 1e9;
+    for (int round = 0; round < 5; ++round) {
+      found = hops = 0;
+      std::vector<std::pair<float, int32_t>> results;
+      start = seconds();
+      for (int32_t q = 0; q < query_count; ++q) {
+        const Query query = make_query(space, &queries[static_cast<size_t>(q) * d], d * 4, &scratch);
+        NodeId entry;
+        int level;
+        source.entry(&entry, &level);
+        const Candidate at = descend(&search, query, entry, level, 0);
+        results.clear();
+        search.start(at.id, at.key);
+        search.run(query, ef, [&](NodeId, const Expansion& e) -> void* {
+          results.push_back({e.distance, e.heap_tids[0].block_high << 16 | e.heap_tids[0].block_low});
+          return nullptr;
+        });
+        hops += results.size();
+        std::partial_sort(results.begin(), results.begin() + std::min<size_t>(10, results.size()), results.end());
+        for (size_t i = 0; i < 10 && i < results.size(); ++i)
+          for (int j = 0; j < 10; ++j) found += truth[static_cast<size_t>(q) * k + j] == results[i].second;
+      }
+      best = std::min(best, seconds() - start);
     }
     std::printf("ef %3zu recall@10 %.4f  %.1f us a query, %.1f nodes\n", ef, found / 10.0 / query_count,
-                (seconds() - start) / query_count * 1e6, double(hops) / query_count);
+                best / query_count * 1e6, double(hops) / query_count);
   }
   return 0;
 }

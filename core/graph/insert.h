@@ -26,12 +26,12 @@ struct Space {
 
 // Memory for one query or insertion at a time.
 struct Scratch {
-  float* floats;         // rotation.padded(), twice
-  float* rotated;        // rotation.padded()
-  float* difference;     // rotation.padded()
-  float* other;          // rotation.padded()
-  uint8_t* query_bytes;  // code_dimensions
-  uint8_t* bits;         // code_dimensions / 8
+  float* floats;        // rotation.padded(), twice
+  float* rotated;       // rotation.padded()
+  float* difference;    // rotation.padded()
+  float* other;         // rotation.padded()
+  int8_t* query_bytes;  // code_dimensions
+  uint8_t* bits;        // code_dimensions / 8
 
   void init(const Space& space, Arena* arena) {
     const size_t padded = space.layout.code_dimensions == 0 ? 0 : space.rotation.padded();
@@ -39,7 +39,7 @@ struct Scratch {
     other = static_cast<float*>(arena->allocate(padded * sizeof(float) + 64));
     rotated = static_cast<float*>(arena->allocate(padded * sizeof(float) + 64));
     difference = static_cast<float*>(arena->allocate(padded * sizeof(float) + 64));
-    query_bytes = static_cast<uint8_t*>(arena->allocate(space.layout.code_dimensions + 64));
+    query_bytes = static_cast<int8_t*>(arena->allocate(space.layout.code_dimensions + 64));
     bits = static_cast<uint8_t*>(arena->allocate(space.layout.code_dimensions / 8 + 64));
   }
 };

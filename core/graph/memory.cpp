@@ -114,7 +114,9 @@ bool MemorySource::distance(NodeId id, const Query& query, float* out) {
 
 void MemorySource::prefetch(NodeId id) {
   const auto* bytes = reinterpret_cast<const uint8_t*>(graph_->node(id));
-  for (size_t i = 0; i < 640; i += 64) __builtin_prefetch(bytes + i);
+  const NodeLayout& layout = graph_->layout();
+  const size_t prefetched = std::min<size_t>(sizeof(Node) + layout.edges_bytes(), 4096);
+  for (size_t i = 0; i < prefetched; i += 64) __builtin_prefetch(bytes + i);
 }
 
 bool MemorySource::add_heap_tid(NodeId id, const Query&, HeapTid tid) {

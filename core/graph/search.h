@@ -158,6 +158,8 @@ class Search {
       if (nearest_.size() >= ef && next.key > nearest_[0].key) return;
       std::pop_heap(open_.begin(), open_.end(), Farther{});
       open_.pop();
+      // Most often the next one to be read, and there is time until then.
+      if (!open_.empty()) source_->prefetch(open_[0].id);
       if (!source_->expand(next.id, query, expansion_, buffer)) continue;
       for (size_t i = 0; i < expansion_->count; ++i) {
         if (has_codes_)
@@ -165,7 +167,6 @@ class Search {
         else
           measure(expansion_->ids[i], query, ef);
       }
-      if (!open_.empty()) source_->prefetch(open_[0].id);
       buffer = visit(next.id, *expansion_);
     }
   }

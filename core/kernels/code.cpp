@@ -59,9 +59,9 @@ float SignedSum(const float* HWY_RESTRICT v, const uint8_t* HWY_RESTRICT bits, s
   return 2 * hn::GetLane(hn::SumOfLanes(d, set)) - hn::GetLane(hn::SumOfLanes(d, all));
 }
 
-Quantized QuantizeByte(const float* HWY_RESTRICT v, size_t n, uint8_t* HWY_RESTRICT out) {
+Quantized QuantizeByte(const float* HWY_RESTRICT v, size_t n, int8_t* HWY_RESTRICT out) {
   const hn::CappedTag<float, 16> d;
-  const hn::Rebind<uint8_t, decltype(d)> d8;
+  const hn::Rebind<int8_t, decltype(d)> d8;
   const hn::RebindToSigned<decltype(d)> di;
   const size_t lanes = hn::Lanes(d);
   auto largest = hn::Zero(d);
@@ -73,38 +73,53 @@ Quantized QuantizeByte(const float* HWY_RESTRICT v, size_t n, uint8_t* HWY_RESTR
   for (size_t i = 0; i < n; i += lanes) {
     const auto rounded = hn::NearestInt(hn::Mul(hn::LoadU(d, v + i), inverse));
     total = hn::Add(total, rounded);
-    hn::StoreU(hn::DemoteTo(d8, hn::Add(rounded, hn::Set(di, 128))), d8, out + i);
+    hn::StoreU(hn::DemoteTo(d8, rounded), d8, out + i);
   }
   return {scale, hn::GetLane(hn::SumOfLanes(di, total))};
 }
 
-void MaskedSums(const uint8_t* HWY_RESTRICT codes, size_t stride, size_t count, const uint8_t* HWY_RESTRICT q, size_t n,
+#if HWY_TARGET != HWY_SCALAR
+// Sums of neighbouring bytes.
+template <class D16, class V8>
+HWY_INLINE hn::Vec<D16> add_pairs(D16 d16, V8 v) {
+#if HWY_TARGET == HWY_AVX3
+  (void)d16;
+  return hn::Vec<D16>{_mm512_maddubs_epi16(_mm512_set1_epi8(1), v.raw)};
+#elif HWY_TARGET == HWY_AVX2
+  (void)d16;
+  return hn::Vec<D16>{_mm256_maddubs_epi16(_mm256_set1_epi8(1), v.raw)};
+#else
+  const auto wide = hn::BitCast(d16, v);
+  return hn::Add(hn::ShiftRight<8>(wide), hn::ShiftRight<8>(hn::ShiftLeft<8>(wide)));
+#endif
+}
+#endif
+
+void MaskedSums(const uint8_t* HWY_RESTRICT codes, size_t stride, size_t count, const int8_t* HWY_RESTRICT q, size_t n,
                 int32_t* HWY_RESTRICT out) {
 #if HWY_TARGET == HWY_SCALAR
   for (size_t k = 0; k < count; ++k) {
     int32_t sum = 0;
     for (size_t i = 0; i < n; ++i)
-      if ((codes[k * stride + i / 8] >> (i % 8) & 1) != 0) sum += q[i] - 128;
+      if ((codes[k * stride + i / 8] >> (i % 8) & 1) != 0) sum += q[i];
     out[k] = sum;
   }
 #else
-  const hn::CappedTag<uint8_t, 64> d8;
-  const hn::Repartition<uint64_t, decltype(d8)> d64;
+  const hn::CappedTag<int8_t, 64> d8;
+  const hn::Repartition<int16_t, decltype(d8)> d16;
+  const hn::Repartition<int32_t, decltype(d8)> d32;
   const size_t lanes = hn::Lanes(d8);
   for (size_t k = 0; k < count; ++k) {
     const uint8_t* code = codes + k * stride;
-    auto sum = hn::Zero(d64);
-    uint64_t bits = 0;
-    for (size_t i = 0; i < n; i += 64) {
-      uint64_t word;
-      hwy::CopyBytes<8>(code + i / 8, &word);
-      bits += static_cast<uint64_t>(__builtin_popcountll(word));
-      for (size_t j = 0; j < 64; j += lanes) {
-        const auto kept = hn::IfThenElseZero(hn::LoadMaskBits(d8, code + (i + j) / 8), hn::LoadU(d8, q + i + j));
-        sum = hn::Add(sum, hn::SumsOf8(kept));
-      }
+    // Pairs are at most 2 * 127 a step, and there are at most kMaxCodeDimensions / 64 steps: 16 bits are enough.
+    auto pairs = hn::Zero(d16);
+    for (size_t i = 0; i < n; i += lanes) {
+      const auto kept = hn::IfThenElseZero(hn::LoadMaskBits(d8, code + i / 8), hn::LoadU(d8, q + i));
+      pairs = hn::Add(pairs, add_pairs(d16, kept));
     }
-    out[k] = static_cast<int32_t>(hn::GetLane(hn::SumOfLanes(d64, sum))) - static_cast<int32_t>(128 * bits);
+    const auto low = hn::ShiftRight<16>(hn::ShiftLeft<16>(hn::BitCast(d32, pairs)));
+    const auto high = hn::ShiftRight<16>(hn::BitCast(d32, pairs));
+    out[k] = hn::GetLane(hn::SumOfLanes(d32, hn::Add(low, high)));
   }
 #endif
 }
@@ -187,11 +202,11 @@ float signed_sum(const float* v, const uint8_t* bits, size_t n) noexcept {
   return HWY_DYNAMIC_DISPATCH(SignedSum)(v, bits, n);
 }
 
-Quantized quantize_byte(const float* v, size_t n, uint8_t* out) noexcept {
+Quantized quantize_byte(const float* v, size_t n, int8_t* out) noexcept {
   return HWY_DYNAMIC_DISPATCH(QuantizeByte)(v, n, out);
 }
 
-void masked_sums(const uint8_t* codes, size_t stride, size_t count, const uint8_t* q, size_t n, int32_t* out) noexcept {
+void masked_sums(const uint8_t* codes, size_t stride, size_t count, const int8_t* q, size_t n, int32_t* out) noexcept {
   HWY_DYNAMIC_DISPATCH(MaskedSums)(codes, stride, count, q, n, out);
 }
 

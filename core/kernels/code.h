@@ -19,15 +19,18 @@ SignBits sign_bits(const float* r, size_t n, uint8_t* bits) noexcept;
 float signed_sum(const float* v, const uint8_t* bits, size_t n) noexcept;
 
 struct Quantized {
-  float scale;    // v[i] is about scale * (out[i] - 128)
-  int32_t total;  // sum of out[i] - 128
+  float scale;    // v[i] is about scale * out[i]
+  int32_t total;  // sum of out[i]
 };
 
-// v in bytes from 1 to 255, 128 for zero.
-Quantized quantize_byte(const float* v, size_t n, uint8_t* out) noexcept;
+// v in signed bytes from -127 to 127.
+Quantized quantize_byte(const float* v, size_t n, int8_t* out) noexcept;
 
-// out[k] = sum of q[i] - 128 over the bits set in the code at codes + k * stride, for k < count; q is quantize_byte's.
-void masked_sums(const uint8_t* codes, size_t stride, size_t count, const uint8_t* q, size_t n, int32_t* out) noexcept;
+constexpr size_t kMaxCodeDimensions = 8192;
+
+// out[k] = sum of q[i] over the bits set in the code at codes + k * stride, for k < count; q is quantize_byte's, n is
+// at most kMaxCodeDimensions.
+void masked_sums(const uint8_t* codes, size_t stride, size_t count, const int8_t* q, size_t n, int32_t* out) noexcept;
 
 // In-place orthonormal fast Walsh-Hadamard transform; n is a power of two, at least 64.
 void hadamard(float* v, size_t n) noexcept;

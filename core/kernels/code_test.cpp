@@ -45,12 +45,12 @@ TEST(Code, MaskedSumsAreExact) {
     std::vector<uint8_t> codes(count * stride + 8);
     for (uint8_t& c : codes) c = static_cast<uint8_t>(random());
     const auto v = random_floats(n, 4);
-    std::vector<uint8_t> q(n);
+    std::vector<int8_t> q(n);
     const Quantized quantized = quantize_byte(v.data(), n, q.data());
     int32_t total = 0;
     for (size_t i = 0; i < n; ++i) {
-      total += q[i] - 128;
-      EXPECT_NEAR(quantized.scale * (q[i] - 128), v[i], quantized.scale * 0.51);
+      total += q[i];
+      EXPECT_NEAR(quantized.scale * q[i], v[i], quantized.scale * 0.51);
     }
     EXPECT_EQ(quantized.total, total);
     std::vector<int32_t> sums(count);
@@ -58,7 +58,7 @@ TEST(Code, MaskedSumsAreExact) {
     for (size_t k = 0; k < count; ++k) {
       int32_t expected = 0;
       for (size_t i = 0; i < n; ++i)
-        if ((codes[k * stride + i / 8] >> (i % 8) & 1) != 0) expected += q[i] - 128;
+        if ((codes[k * stride + i / 8] >> (i % 8) & 1) != 0) expected += q[i];
       EXPECT_EQ(sums[k], expected);
     }
   }
@@ -66,11 +66,11 @@ TEST(Code, MaskedSumsAreExact) {
 
 TEST(Code, QuantizesZeros) {
   const std::vector<float> v(64, 0.0F);
-  std::vector<uint8_t> q(64);
+  std::vector<int8_t> q(64);
   const Quantized quantized = quantize_byte(v.data(), 64, q.data());
   EXPECT_EQ(quantized.total, 0);
   EXPECT_TRUE(std::isfinite(quantized.scale));
-  for (uint8_t x : q) EXPECT_EQ(x, 128);
+  for (int8_t x : q) EXPECT_EQ(x, 0);
 }
 
 TEST(Code, HadamardIsOrthonormalAndItsOwnInverse) {

@@ -19,7 +19,7 @@ EdgeCodes edge_codes(CodeMetric metric, const float* r, const float* px, size_t 
           {length_squared + 2 * ratio * backward_sum, -2 * ratio}};
 }
 
-QueryCode query_code(const float* pq, size_t code_dimensions, uint8_t* bytes) noexcept {
+QueryCode query_code(const float* pq, size_t code_dimensions, int8_t* bytes) noexcept {
   const Quantized quantized = quantize_byte(pq, code_dimensions, bytes);
   return {bytes, quantized.scale, static_cast<float>(quantized.total)};
 }

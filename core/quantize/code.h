@@ -33,7 +33,7 @@ EdgeCodes edge_codes(CodeMetric metric, const float* r, const float* px, size_t 
 
 // A query's side: bytes for the kernel, and what turns its sums into <Pq, b>.
 struct QueryCode {
-  const uint8_t* bytes;  // quantize_byte of Pq
+  const int8_t* bytes;  // quantize_byte of Pq
   float scale;
   float total;
 
@@ -41,6 +41,6 @@ struct QueryCode {
 };
 
 // Fills `bytes` (code_dimensions of them) and keeps the pointer.
-QueryCode query_code(const float* pq, size_t code_dimensions, uint8_t* bytes) noexcept;
+QueryCode query_code(const float* pq, size_t code_dimensions, int8_t* bytes) noexcept;
 
 }  // namespace cairn::core

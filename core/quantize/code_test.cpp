@@ -76,7 +76,8 @@ void check_estimates(CodeMetric metric, size_t d, size_t code_dimensions, double
     rotation.apply(y.data(), py.data());
     rotation.apply(q.data(), pq.data());
     rotation.apply(r.data(), pr.data());
-    std::vector<uint8_t> bits(code_dimensions / 8 + 8), bytes(code_dimensions);
+    std::vector<uint8_t> bits(code_dimensions / 8 + 8);
+    std::vector<int8_t> bytes(code_dimensions);
     const EdgeCodes codes = edge_codes(metric, pr.data(), px.data(), code_dimensions, static_cast<float>(dot(r, r)),
                                        static_cast<float>(dot(x, r)), bits.data());
     const QueryCode query = query_code(pq.data(), code_dimensions, bytes.data());

@@ -14,8 +14,8 @@ namespace cairn::core {
 
 class Rotation {
  public:
-  // The same arguments give the same rotation, on every machine. Thread-safe once made. `least`: into a space of at least so many
-  // dimensions: more bits a code than the vector has coordinates, for estimates that are better.
+  // The same arguments give the same rotation, on every machine. Thread-safe once made. `least`: into a space of at
+  // least so many dimensions: more bits a code than the vector has coordinates, for estimates that are better.
   void init(size_t dimensions, uint64_t seed, Arena* arena, size_t least = 0) noexcept;
 
   size_t dimensions() const { return dimensions_; }

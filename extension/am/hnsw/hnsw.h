@@ -61,7 +61,7 @@ struct Index {
   Metric metric;
   uint32_t dimensions;
   uint32_t m;
-  uint32_t ef_construction;
+  uint32_t ef_construction;  // nodes that an insertion reads
 };
 
 // From the relation's column and operator class (a new index). Errors where the column cannot be indexed.

@@ -17,6 +17,9 @@ namespace cairn::hnsw {
 namespace {
 
 constexpr uint64_t kRotationSeed = 0x6361697266;
+// An insertion reads so many times ef_construction nodes: the list of candidates is by estimates, and a node that is
+// read costs a tenth of one in a graph without codes.
+constexpr uint32_t kConstructionNodes = 2;
 constexpr int32_t kMaxSparseElements = 1000;
 constexpr uint32_t kStockMagic = 0xA953A953;  // of pgvector's meta page
 
@@ -100,7 +103,8 @@ void choose_layout(Index* index) {
     const auto padded = static_cast<uint32_t>(core::padded_dimensions(Max(index->dimensions, kLeastCode)));
     const uint32_t edge_room = (kRoom - sizeof(core::Node)) / layout.degree;
     const uint32_t fitting = edge_room <= sizeof(core::Edge) ? 0 : (edge_room - sizeof(core::Edge)) / 8 * 64;
-    layout.code_dimensions = Min(padded, Max(fitting, kEnoughCode));
+    layout.code_dimensions =
+        Min(Min(padded, Max(fitting, kEnoughCode)), static_cast<uint32_t>(core::kMaxCodeDimensions));
   }
   layout.edge_bytes = sizeof(core::Edge) + layout.code_dimensions / 8;
   layout.degree = Min(layout.degree, (kRoom - static_cast<uint32_t>(sizeof(core::Node))) / layout.edge_bytes);
@@ -185,6 +189,7 @@ void describe_new(Relation relation, core::Arena* arena, Index* out) {
   if (out->ef_construction < 2 * out->m)
     ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
                     errmsg("ef_construction must be greater than or equal to 2 * m")));
+  out->ef_construction *= kConstructionNodes;
   choose_layout(out);
   complete(out, arena, kRotationSeed);
 }
@@ -202,7 +207,7 @@ void describe(Relation relation, core::Arena* arena, Index* out, Meta* meta) {
   *out = {};
   out->relation = relation;
   out->m = meta->m;
-  out->ef_construction = meta->ef_construction;
+  out->ef_construction = kConstructionNodes * meta->ef_construction;
   out->element = meta->element;
   out->metric = meta->metric;
   out->dimensions = meta->dimensions;
@@ -257,7 +262,7 @@ void create_meta(Relation relation, ForkNumber fork, const Index& index) {
   meta->dimensions = index.dimensions;
   meta->code_dimensions = index.space.layout.code_dimensions;
   meta->degree = static_cast<uint16_t>(index.space.layout.degree);
-  meta->ef_construction = static_cast<uint16_t>(index.ef_construction);
+  meta->ef_construction = static_cast<uint16_t>(index.ef_construction / kConstructionNodes);
   meta->m = static_cast<uint16_t>(index.m);
   meta->element = index.element;
   meta->metric = index.metric;

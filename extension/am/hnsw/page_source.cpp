@@ -90,7 +90,8 @@ void PageSource::prefetch(core::NodeId id) {
   __builtin_prefetch(page + BLCKSZ - sizeof(core::PageTail));
   const uint32_t start = BLCKSZ - static_cast<uint32_t>(sizeof(core::PageTail)) - core::node_offset(id) * node_bytes_;
   if (node_bytes_ == 0 || start >= BLCKSZ) return;
-  for (uint32_t i = start; i < start + 640; i += 64) __builtin_prefetch(page + i);
+  const uint32_t end = Min(start + prefetched_bytes(), static_cast<uint32_t>(BLCKSZ));
+  for (uint32_t i = start; i < end; i += 64) __builtin_prefetch(page + i);
 }
 
 PageSource::Locked PageSource::lock(core::NodeId id, int mode) {

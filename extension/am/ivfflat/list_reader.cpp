@@ -85,7 +85,7 @@ void ListReader::begin(const Index* index, const Prepared& query, MemoryContext 
   const Layout& layout = index->layout;
   if (layout.codes) {
     residual_ = static_cast<float*>(MemoryContextAlloc(context, layout.space * sizeof(float)));
-    residual_bytes_ = static_cast<uint8*>(MemoryContextAlloc(context, layout.space));
+    residual_bytes_ = static_cast<int8*>(MemoryContextAlloc(context, layout.space));
     sums_ = static_cast<int32*>(MemoryContextAlloc(context, layout.entries_per_page * sizeof(int32)));
   }
   rank_lists();

@@ -69,7 +69,7 @@ class ListReader {
   size_t row_capacity_;
   // The query beside the centroid of the list that is read: codes only.
   float* residual_;
-  uint8* residual_bytes_;
+  int8* residual_bytes_;
   int32* sums_;
   float residual_scale_;
   float residual_total_;
