@@ -11,9 +11,9 @@
 namespace cairn::ivfflat {
 namespace {
 
-// Standard deviations of an estimate that are trusted: outside lie 3 in 10 million codes on either side, and such a row
+// Standard deviations of an estimate that are trusted: outside lie 3 in 100,000 codes on either side, and such a row
 // is given out a little late.
-constexpr float kErrors = 5;
+constexpr float kErrors = 4;
 // Of what the estimate's own arithmetic may lose.
 constexpr float kRounding = 1e-5f;
 
