@@ -189,6 +189,7 @@ float ListReader::exact_distance(const Row& row) {
 
 bool ListReader::next(float* distance, ItemPointer tid) {
   while (!bounds_.empty() && (exact_.empty() || bounds_.top_distance() <= exact_.top_distance())) {
+    CHECK_FOR_INTERRUPTS();
     const uint32 row = bounds_.pop();
     exact_.push(exact_distance(rows_[row]), row);
   }

@@ -76,6 +76,7 @@ bool more_lists(const ScanState* state) { return state->reader.lists_left() && s
 
 bool next_row(ScanState* state, ItemPointer tid) {
   for (;;) {
+    CHECK_FOR_INTERRUPTS();
     while (more_lists(state) && state->given_out * kShareGivenOut >= state->reader.rows())
       read_lists(state, state->lists_read);
     float distance;
@@ -105,7 +106,7 @@ void rescan(IndexScanDesc scan, ScanKey, int, ScanKey orderbys, int) {
     memmove(scan->orderByData, orderbys, static_cast<size_t>(scan->numberOfOrderBys) * sizeof(ScanKeyData));
 }
 
-bool get_tuple(IndexScanDesc scan, ScanDirection direction) {
+bool get_tuple(IndexScanDesc scan, [[maybe_unused]] ScanDirection direction) {
   Assert(ScanDirectionIsForward(direction));
   auto* state = static_cast<ScanState*>(scan->opaque);
   if (!state->running) {
