@@ -58,16 +58,31 @@ bool reach(Check* check, BlockNumber from, BlockNumber block) {
   return true;
 }
 
-void check_fixed_pages(Check* check) {
+// False where the lists cannot be read.
+bool check_fixed_pages(Check* check) {
   const Index& index = check->index;
   check->reached[kMetaBlock] = 1;
+  bool readable = true;
   for (BlockNumber block = kDirectoryBlock; block < index.centroids_end; ++block) {
     PGAlignedBlock page;
     const bool directory = block < index.centroids_begin;
     check->reached[block] = 1;
-    if (!copy_page(check, kMetaBlock, block, page.data)) return;
-    if (const char* problem = page_problem(page.data, directory ? PageKind::directory : PageKind::centroids))
+    copy_page(check, kMetaBlock, block, page.data);
+    if (const char* problem = page_problem(page.data, directory ? PageKind::directory : PageKind::centroids)) {
       complain(check, block, "%s", problem);
+      readable = false;
+    }
+  }
+  return readable;
+}
+
+void check_centroid(Check* check, uint32 list) {
+  const Layout& layout = check->index.layout;
+  read_centroid(check->index, list, reinterpret_cast<char*>(check->centroid));
+  for (uint32 i = 0; i < layout.space; ++i) {
+    if (std::isfinite(check->centroid[i])) continue;
+    complain(check, directory_block(list), "the centroid of list %u is not finite", list);
+    return;
   }
 }
 
@@ -116,7 +131,7 @@ void check_list(Check* check, uint32 list) {
   const Layout& layout = index.layout;
   const ListHead head = read_list_head(index, list);
   bool insert_found = head.insert == InvalidBlockNumber && head.first == InvalidBlockNumber;
-  if (layout.codes) read_centroid(index, list, reinterpret_cast<char*>(check->centroid));
+  check_centroid(check, list);
   BlockNumber from = directory_block(list);
   for (BlockNumber block = head.first; block != InvalidBlockNumber;) {
     CHECK_FOR_INTERRUPTS();
@@ -154,14 +169,12 @@ void check_unreached(Check* check) {
   }
 }
 
-}  // namespace
-
-void ivfflat_index_check(Relation relation, void (*report)(void* context, BlockNumber block, const char* what),
-                         void* context) {
-  MemoryContext memory = AllocSetContextCreate(CurrentMemoryContext, "ivfflat check", ALLOCSET_DEFAULT_SIZES);
-  MemoryContext old = MemoryContextSwitchTo(memory);
+void check_index(Relation relation, void (*report)(void* context, BlockNumber block, const char* what), void* context) {
   Check check = {};
-  open_index(relation, &check.index);
+  if (const char* problem = try_open_index(relation, &check.index)) {
+    report(context, kMetaBlock, problem);
+    return;
+  }
   const Layout& layout = check.index.layout;
   check.report = report;
   check.context = context;
@@ -173,9 +186,19 @@ void ivfflat_index_check(Relation relation, void (*report)(void* context, BlockN
                  1};
   check.scratch = static_cast<float*>(palloc(layout.centroid_bytes));
   check.code = static_cast<uint8*>(palloc(layout.code_bytes + 1));
-  check_fixed_pages(&check);
-  for (uint32 list = 0; list < check.index.lists; ++list) check_list(&check, list);
-  check_unreached(&check);
+  if (check_fixed_pages(&check)) {
+    for (uint32 list = 0; list < check.index.lists; ++list) check_list(&check, list);
+    check_unreached(&check);
+  }
+}
+
+}  // namespace
+
+void ivfflat_index_check(Relation relation, void (*report)(void* context, BlockNumber block, const char* what),
+                         void* context) {
+  MemoryContext memory = AllocSetContextCreate(CurrentMemoryContext, "ivfflat check", ALLOCSET_DEFAULT_SIZES);
+  MemoryContext old = MemoryContextSwitchTo(memory);
+  check_index(relation, report, context);
   MemoryContextSwitchTo(old);
   MemoryContextDelete(memory);
 }

@@ -43,6 +43,7 @@ void fit_entries(Layout* layout) {
 }
 
 const char* meta_problem(Relation relation, const MetaPage* meta, const TypeSupport* support) {
+  if (meta->magic != kMagic) return "it is not a metapage of ivfflat";
   if (meta->version != kVersion) return "its version is not known";
   if (meta->type != static_cast<uint32>(support->type)) return "it is of another type";
   if (meta->dimensions < 1 || meta->dimensions > static_cast<uint32>(support->dimensions_max))
@@ -57,23 +58,7 @@ const char* meta_problem(Relation relation, const MetaPage* meta, const TypeSupp
   return nullptr;
 }
 
-MetaPage read_meta(Relation relation) {
-  Buffer buffer = ReadBuffer(relation, kMetaBlock);
-  LockBuffer(buffer, BUFFER_LOCK_SHARE);
-  Page page = BufferGetPage(buffer);
-  MetaPage meta;
-  memcpy(&meta, page_data(page), sizeof(meta));
-  const char* problem = meta.magic == kMagic ? page_problem(page, PageKind::meta) : nullptr;
-  UnlockReleaseBuffer(buffer);
-  if (meta.magic == kMagicOfPgvector)
-    ereport(ERROR,
-            (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-             errmsg("ivfflat index \"%s\" has the pages of another implementation", RelationGetRelationName(relation)),
-             errhint("Rebuild it: REINDEX INDEX %s;", quote_identifier(RelationGetRelationName(relation)))));
-  if (meta.magic != kMagic) problem = "it is not a metapage of ivfflat";
-  if (problem != nullptr) report_corrupted(relation, kMetaBlock, problem);
-  return meta;
-}
+constexpr const char* kPagesOfAnother = "it is a metapage of another implementation";
 
 }  // namespace
 
@@ -96,12 +81,19 @@ Layout layout_of(VectorType type, uint32 dimensions) {
   return layout;
 }
 
-void open_index(Relation relation, Index* index) {
+const char* try_open_index(Relation relation, Index* index) {
   const TypeSupport* support = type_support(relation);
-  const MetaPage meta = read_meta(relation);
-  if (const char* problem = meta_problem(relation, &meta, support)) report_corrupted(relation, kMetaBlock, problem);
   index->relation = relation;
   index->metric = metric_of(relation);
+  Buffer buffer = ReadBuffer(relation, kMetaBlock);
+  LockBuffer(buffer, BUFFER_LOCK_SHARE);
+  MetaPage meta;
+  memcpy(&meta, page_data(BufferGetPage(buffer)), sizeof(meta));
+  const char* problem = page_problem(BufferGetPage(buffer), PageKind::meta);
+  UnlockReleaseBuffer(buffer);
+  if (meta.magic == kMagicOfPgvector) return kPagesOfAnother;
+  if (problem == nullptr) problem = meta_problem(relation, &meta, support);
+  if (problem != nullptr) return problem;
   index->layout = layout_of(support->type, meta.dimensions);
   index->lists = meta.lists;
   index->centroids_begin = meta.centroids_begin;
@@ -110,6 +102,17 @@ void open_index(Relation relation, Index* index) {
     pg::ContextArena arena(CurrentMemoryContext);
     index->rotation.init(meta.dimensions, meta.seed, &arena);
   }
+  return nullptr;
+}
+
+void open_index(Relation relation, Index* index) {
+  const char* problem = try_open_index(relation, index);
+  if (problem == nullptr) return;
+  if (problem != kPagesOfAnother) report_corrupted(relation, kMetaBlock, problem);
+  ereport(ERROR,
+          (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+           errmsg("ivfflat index \"%s\" has the pages of another implementation", RelationGetRelationName(relation)),
+           errhint("Rebuild it: REINDEX INDEX %s;", quote_identifier(RelationGetRelationName(relation)))));
 }
 
 void init_page(Page page, PageKind kind) {

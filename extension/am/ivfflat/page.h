@@ -116,6 +116,8 @@ struct Index {
 
 // Reads the metapage; memory for the rotation comes from the current context. ERROR where it is not an index of ours.
 void open_index(Relation relation, Index* index);
+// The same, but returns what is wrong; null if nothing is.
+const char* try_open_index(Relation relation, Index* index);
 
 // A new page at the end of the fork, exclusively locked, all zero.
 Buffer new_buffer(Relation relation, ForkNumber fork);
