@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstring>
 #include <random>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -64,71 +65,14 @@ void expect_as_strtof(const std::string& text) {
 }
 
 TEST(Number, IsStrtofs) {
-  for (const char* text : {"0",
-                           "0,",
-                           "0]",
-                           "-0",
-                           "+0",
-                           "00",
-                           "0.0",
-                           "1",
-                           "+1",
-                           "-1",
-                           "++1",
-                           "+-1",
-                           "-",
-                           "+",
-                           ".",
-                           "-.",
-                           ".5",
-                           "5.",
-                           "1.e2",
-                           "1e",
-                           "1e+",
-                           "1e-",
-                           "1e5x",
-                           "0x",
-                           "0x10",
-                           "0X1P3",
-                           "-0x.8p1",
-                           "0x1p-160",
-                           "0x1p200",
-                           "1_000",
-                           "inf",
-                           "-INF",
-                           "infinity",
-                           "infinit",
-                           "nan",
-                           "-nan",
-                           "nan(",
-                           "nan(12)",
-                           "NAN(a_b)x",
-                           "1e38",
-                           "3.4028235e38",
-                           "3.40282356e38",
-                           "3.40282357e38",
-                           "1e39",
-                           "-1e39",
-                           "1e400",
-                           "1e-37",
-                           "1.17549435e-38",
-                           "1.1754942e-38",
-                           "1e-45",
-                           "7.1e-46",
-                           "7e-46",
-                           "1e-46",
-                           "-1e-400",
-                           "0e-400",
-                           "0.000e5000",
-                           "1e99999999999999999999",
-                           "1e-99999999999999999999",
-                           "1.00000005960464477539062500001",
-                           "16777217",
-                           "",
-                           "x",
-                           "e5"}) {
+  std::istringstream texts(
+      "0 0, 0] -0 +0 00 0.0 1 +1 -1 ++1 +-1 - + . -. .5 5. 1.e2 1e 1e+ 1e- 1e5x 0x 0x10 0X1P3 -0x.8p1 0x1p-160 0x1p200 "
+      "1_000 inf -INF infinity infinit nan -nan nan( nan(12) NAN(a_b)x 1e38 3.4028235e38 3.40282356e38 3.40282357e38 "
+      "1e39 -1e39 1e400 1e-37 1.17549435e-38 1.1754942e-38 1e-45 7.1e-46 7e-46 1e-46 -1e-400 0e-400 0.000e5000 "
+      "1e99999999999999999999 1e-99999999999999999999 1.00000005960464477539062500001 16777217 x e5");
+  for (std::string text; texts >> text;) {
     expect_as_strtof(text);
-    expect_as_strtof(std::string(text) + ",7");
+    expect_as_strtof(text + ",7");
   }
   std::mt19937 random(1);
   for (int i = 0; i < 200000; i++) {

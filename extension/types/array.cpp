@@ -13,20 +13,6 @@ int check_number_array(ArrayType* array) {
 
 namespace {
 
-template <typename Number>
-void copy_numbers(const ArrayType* array, int count, float* values) {
-  const auto* const numbers = reinterpret_cast<const Number*>(ARR_DATA_PTR(array));
-  for (int i = 0; i < count; i++) values[i] = static_cast<float>(numbers[i]);
-}
-
-void copy_numerics(ArrayType* array, int count, float* values) {
-  Datum* numbers;
-  int found;
-  deconstruct_array(array, NUMERICOID, -1, false, TYPALIGN_INT, &numbers, nullptr, &found);
-  for (int i = 0; i < count; i++) values[i] = DatumGetFloat4(DirectFunctionCall1(numeric_float4, numbers[i]));
-  pfree(numbers);
-}
-
 ArrayType* make_array(int count, Oid type, Size element_size) {
   const Size size = ARR_OVERHEAD_NONULLS(1) + static_cast<Size>(count) * element_size;
   auto* const array = static_cast<ArrayType*>(palloc0(size));
@@ -41,19 +27,11 @@ ArrayType* make_array(int count, Oid type, Size element_size) {
 
 }  // namespace
 
-void array_to_floats(ArrayType* array, int count, float* values) {
-  switch (ARR_ELEMTYPE(array)) {
-    case INT4OID:
-      return copy_numbers<int32>(array, count, values);
-    case FLOAT4OID:
-      return copy_numbers<float>(array, count, values);
-    case FLOAT8OID:
-      return copy_numbers<double>(array, count, values);
-    case NUMERICOID:
-      return copy_numerics(array, count, values);
-    default:
-      ereport(ERROR, (errcode(ERRCODE_DATA_EXCEPTION), errmsg("unsupported array type")));
-  }
+const Datum* numeric_elements(ArrayType* array) {
+  Datum* numbers;
+  int count;
+  deconstruct_array(array, NUMERICOID, -1, false, TYPALIGN_INT, &numbers, nullptr, &count);
+  return numbers;
 }
 
 ArrayType* make_float4_array(int count) { return make_array(count, FLOAT4OID, sizeof(float)); }

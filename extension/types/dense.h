@@ -246,9 +246,7 @@ Datum array_to_dense(FunctionCallInfo fcinfo) {
   check_dims(kTypeName<Element>, dim, core::kVectorMaxDims);
   check_expected_dims(PG_GETARG_INT32(1), dim);
   Dense<Element>* const result = make_dense<Element>(dim);
-  float values[core::kVectorMaxDims];
-  array_to_floats(array, dim, values);
-  for (int i = 0; i < dim; i++) set_element_checked(values[i], &result->x[i]);
+  for_each_number(array, dim, [result](int i, float value) { set_element_checked(value, &result->x[i]); });
   check_elements(result);
   PG_RETURN_POINTER(result);
 }

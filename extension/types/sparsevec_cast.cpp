@@ -57,7 +57,7 @@ PG_FUNCTION(array_to_sparsevec) {
   check_dims(kType, dim, core::kSparseMaxDims);
   check_expected_dims(PG_GETARG_INT32(1), dim);
   auto* const values = static_cast<float*>(palloc(sizeof(float) * static_cast<Size>(dim)));
-  array_to_floats(array, dim, values);
+  for_each_number(array, dim, [values](int i, float value) { values[i] = value; });
   for (int i = 0; i < dim; i++) check_element(kType, values[i]);
   PG_RETURN_POINTER(make_from(values, dim));
 }

@@ -141,6 +141,6 @@ class Cluster:
 
     def no_crash(self):
         """Fails when a process of the server ended by a signal, except by kill()."""
-        crash = re.search(r".*(was terminated by signal|PANIC|TRAP: ).*", self.log())
+        crash = re.search(r"[^\n]{,200}(?:was terminated by signal|PANIC|TRAP: ).*", self.log())
         assert not crash, crash[0]
 
