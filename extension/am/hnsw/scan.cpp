@@ -33,6 +33,27 @@ struct Scan {
   bool finished;
 };
 
+// The context of the last scan that ended, for the next one: its first block holds what a usual search needs. Freed and
+// made anew for each query, that memory would go back to the system and be mapped again: a fifth of a query's time.
+MemoryContext spare_context = nullptr;
+constexpr Size kScanBytes = 1024 * 1024;
+
+MemoryContext take_context() {
+  const MemoryContext context = spare_context;
+  if (context == nullptr)
+    return AllocSetContextCreate(CurrentMemoryContext, "hnsw scan", kScanBytes, kScanBytes, ALLOCSET_DEFAULT_MAXSIZE);
+  spare_context = nullptr;
+  MemoryContextSetParent(context, CurrentMemoryContext);  // an error deletes it
+  return context;
+}
+
+void give_back(MemoryContext context) {
+  if (spare_context != nullptr) return MemoryContextDelete(context);
+  MemoryContextReset(context);
+  MemoryContextSetParent(context, TopMemoryContext);
+  spare_context = context;
+}
+
 bool nearer(const Result& a, const Result& b) { return a.distance < b.distance; }
 
 void start(IndexScanDesc descriptor, Scan* scan) {
@@ -94,7 +115,7 @@ void read_batch(Scan* scan) {
 
 IndexScanDesc begin_scan(Relation index, int keys, int orderbys) {
   const IndexScanDesc descriptor = RelationGetIndexScan(index, keys, orderbys);
-  const MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "hnsw scan", ALLOCSET_DEFAULT_SIZES);
+  const MemoryContext context = take_context();
   auto* scan = static_cast<Scan*>(palloc0(sizeof(Scan)));
   scan->context = context;
   new (&scan->arena) pg::ContextArena(context);
@@ -146,7 +167,7 @@ bool get_tuple(IndexScanDesc descriptor, ScanDirection) {
 
 void end_scan(IndexScanDesc descriptor) {
   auto* scan = static_cast<Scan*>(descriptor->opaque);
-  MemoryContextDelete(scan->context);
+  give_back(scan->context);
   pfree(scan);
   descriptor->opaque = nullptr;
 }
