@@ -19,7 +19,7 @@ float piece_distance(const Layout& layout, const char* query, const char* centro
 
 }  // namespace
 
-void centroid_distances(const Index& index, const float* space, float* distances) {
+void centroid_distances(Index& index, const float* space, float* distances) {
   const uint64 size = index.layout.centroid_bytes;
   const uint64 end = size * index.lists;
   const auto* query = reinterpret_cast<const char*>(space);
@@ -41,7 +41,7 @@ void centroid_distances(const Index& index, const float* space, float* distances
   }
 }
 
-uint32 nearest_list(const Index& index, const float* space) {
+uint32 nearest_list(Index& index, const float* space) {
   auto* distances = static_cast<float*>(palloc(index.lists * sizeof(float)));
   centroid_distances(index, space, distances);
   const auto nearest = static_cast<uint32>(std::min_element(distances, distances + index.lists) - distances);
@@ -49,7 +49,7 @@ uint32 nearest_list(const Index& index, const float* space) {
   return nearest;
 }
 
-void read_centroid(const Index& index, uint32 list, char* centroid) {
+void read_centroid(Index& index, uint32 list, char* centroid) {
   uint64 at = static_cast<uint64>(index.layout.centroid_bytes) * list;
   uint32 left = index.layout.centroid_bytes;
   while (left > 0) {

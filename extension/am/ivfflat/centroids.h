@@ -6,9 +6,9 @@
 namespace cairn::ivfflat {
 
 // distances[list] between `space` (Prepared) and each centroid: the square of Euclid's; bit: Hamming's.
-void centroid_distances(const Index& index, const float* space, float* distances);
-uint32 nearest_list(const Index& index, const float* space);
+void centroid_distances(Index& index, const float* space, float* distances);
+uint32 nearest_list(Index& index, const float* space);
 // Copies one: centroid_bytes of them.
-void read_centroid(const Index& index, uint32 list, char* centroid);
+void read_centroid(Index& index, uint32 list, char* centroid);
 
 }  // namespace cairn::ivfflat

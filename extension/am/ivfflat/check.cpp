@@ -60,7 +60,7 @@ bool reach(Check* check, BlockNumber from, BlockNumber block) {
 
 // False where the lists cannot be read.
 bool check_fixed_pages(Check* check) {
-  const Index& index = check->index;
+  Index& index = check->index;
   check->reached[kMetaBlock] = 1;
   bool readable = true;
   for (BlockNumber block = kDirectoryBlock; block < index.centroids_end; ++block) {
@@ -87,7 +87,7 @@ void check_centroid(Check* check, uint32 list) {
 }
 
 void check_vector(Check* check, uint32 list, BlockNumber block, const Entry* entry, const char* stored) {
-  const Index& index = check->index;
+  Index& index = check->index;
   prepare(index.layout, index.metric, &index.rotation, stored, check->scratch, &check->value);
   const Factors* factors = entry->factors();
   const Factors made =
@@ -127,7 +127,7 @@ void check_vectors(Check* check, uint32 list, BlockNumber block) {
 }
 
 void check_list(Check* check, uint32 list) {
-  const Index& index = check->index;
+  Index& index = check->index;
   const Layout& layout = index.layout;
   const ListHead head = read_list_head(index, list);
   bool insert_found = head.insert == InvalidBlockNumber && head.first == InvalidBlockNumber;

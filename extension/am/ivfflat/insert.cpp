@@ -37,7 +37,7 @@ InsertState* make_state(Relation relation, IndexInfo* info) {
 }
 
 void make_entry(InsertState* state, uint32 list, ItemPointer tid) {
-  const Index& index = state->index;
+  Index& index = state->index;
   auto* entry = reinterpret_cast<Entry*>(state->entry);
   entry->tid = *tid;
   if (!index.layout.codes) {
@@ -71,7 +71,7 @@ uint32 choose_entry(const Layout& layout, Page page) {
 
 // Puts the entry and its vector on `entries`, an image of the record; a vector page that is read or made stays locked
 // in *vectors.
-void put(const InsertState& state, GenericXLogState* record, Page entries, BlockNumber block, Buffer* vectors) {
+void put(InsertState& state, GenericXLogState* record, Page entries, BlockNumber block, Buffer* vectors) {
   const Layout& layout = state.index.layout;
   EntryHead* head = entry_head(entries);
   const uint32 i = choose_entry(layout, entries);
@@ -102,7 +102,7 @@ void finish(GenericXLogState* record, Buffer vectors) {
   if (BufferIsValid(vectors)) UnlockReleaseBuffer(vectors);
 }
 
-void put_on_page(const InsertState& state, Buffer buffer) {
+void put_on_page(InsertState& state, Buffer buffer) {
   GenericXLogState* record = GenericXLogStart(state.index.relation);
   Buffer vectors = InvalidBuffer;
   put(state, record, GenericXLogRegisterBuffer(record, buffer, 0), BufferGetBlockNumber(buffer), &vectors);
@@ -111,7 +111,7 @@ void put_on_page(const InsertState& state, Buffer buffer) {
 
 // Adds an entry page with the row. `from` is the page that shall point to it, locked: the list's last entry page, or
 // the directory's.
-BlockNumber put_on_new_page(const InsertState& state, uint32 list, Buffer from, bool from_directory) {
+BlockNumber put_on_new_page(InsertState& state, uint32 list, Buffer from, bool from_directory) {
   GenericXLogState* record = GenericXLogStart(state.index.relation);
   Page from_page = GenericXLogRegisterBuffer(record, from, 0);
   Buffer buffer = new_buffer(state.index.relation, MAIN_FORKNUM);
@@ -130,7 +130,7 @@ BlockNumber put_on_new_page(const InsertState& state, uint32 list, Buffer from, 
 }
 
 // False if another backend was first.
-bool put_on_first_page(const InsertState& state, uint32 list) {
+bool put_on_first_page(InsertState& state, uint32 list) {
   Buffer directory = read_page(state.index, directory_block(list), PageKind::directory, BUFFER_LOCK_EXCLUSIVE);
   const bool first = list_head(BufferGetPage(directory), list)->first == InvalidBlockNumber;
   if (first) put_on_new_page(state, list, directory, true);
@@ -139,8 +139,8 @@ bool put_on_first_page(const InsertState& state, uint32 list) {
 }
 
 // From `block` on along the list; returns the page that took the row.
-BlockNumber put_on_list(const InsertState& state, uint32 list, BlockNumber block) {
-  const Index& index = state.index;
+BlockNumber put_on_list(InsertState& state, uint32 list, BlockNumber block) {
+  Index& index = state.index;
   for (;;) {
     CHECK_FOR_INTERRUPTS();
     Buffer buffer = read_entry_page(index, block, list, BUFFER_LOCK_EXCLUSIVE);
@@ -163,7 +163,7 @@ BlockNumber put_on_list(const InsertState& state, uint32 list, BlockNumber block
 
 }  // namespace
 
-void set_insert_page(const Index& index, uint32 list, BlockNumber block) {
+void set_insert_page(Index& index, uint32 list, BlockNumber block) {
   Buffer buffer = read_page(index, directory_block(list), PageKind::directory, BUFFER_LOCK_EXCLUSIVE);
   GenericXLogState* record = GenericXLogStart(index.relation);
   Page page = GenericXLogRegisterBuffer(record, buffer, 0);
@@ -179,7 +179,7 @@ bool insert(Relation relation, Datum* values, bool* nulls, ItemPointer tid, Rela
   if (state == nullptr) state = make_state(relation, info);
   MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "ivfflat insert", ALLOCSET_DEFAULT_SIZES);
   MemoryContext old = MemoryContextSwitchTo(context);
-  const Index& index = state->index;
+  Index& index = state->index;
   const Value value = value_of(index.layout.type, values[0]);
   check_dimensions(index.layout, value.dimensions);
   if (prepare(index.layout, index.metric, &index.rotation, value.data, state->scratch, &state->value)) {

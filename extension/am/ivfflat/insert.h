@@ -9,6 +9,6 @@ bool insert(Relation index, Datum* values, bool* nulls, ItemPointer tid, Relatio
             bool unchanged, IndexInfo* info);
 
 // Changes where inserts into a list begin to look for room. The caller holds no lock on a page of the index.
-void set_insert_page(const Index& index, uint32 list, BlockNumber block);
+void set_insert_page(Index& index, uint32 list, BlockNumber block);
 
 }  // namespace cairn::ivfflat

@@ -1,6 +1,10 @@
-// What a scan knows of the rows that it has met: for each the least distance that it may have, and where its vector is.
-// Rows come out in the order of their exact distances, and a vector is read only when its bound is the least of all
-// (Seidl and Kriegel, SIGMOD 1998: no fewer could be read with these bounds).
+// The rows of the lists that a scan reads, in the order of their distances. Of each row a code gives a bound below
+// which its distance will not be; a vector is read only when its bound is the least of all (Seidl and Kriegel, SIGMOD
+// 1998: no fewer could be read with these bounds).
+//
+// Most rows of a list are far, and a scan that ends at LIMIT 10 never asks for them. So only rows are kept whose bound
+// is at most a threshold: the distance within which so many rows certainly lie. When these are given out, the lists'
+// codes are read again with a threshold for eight times as many, and so on to the end.
 #pragma once
 
 #include "am/ivfflat/metric.h"
@@ -13,6 +17,10 @@ class Heap {
  public:
   void attach(MemoryContext context) { context_ = context, keys_ = nullptr, ordered_ = true, size_ = capacity_ = 0; }
   bool empty() const { return size_ == 0; }
+  size_t size() const { return size_; }
+  void clear() { size_ = 0; }
+  template <class F>
+  void remove_if(F remove);  // remove(row)
   // Many at a time: they are put in order when the least is asked for.
   void append(float distance, uint32 row);
   void push(float distance, uint32 row);
@@ -34,12 +42,20 @@ struct Row {
   ItemPointerData tid;
   uint16 slot;  // of the vector, with codes
   BlockNumber block;
+  float bound;  // the safe one
+};
+
+// What is known of a distance.
+struct Bounds {
+  float safe;    // it is not less
+  float likely;  // it is hardly ever less: in this order vectors are read
+  float upper;   // hardly ever more
 };
 
 class ListReader {
  public:
   // `query` is prepared; the memory of both lives as long as `context`, from which everything is taken.
-  void begin(const Index* index, const Prepared& query, MemoryContext context);
+  void begin(Index* index, const Prepared& query, MemoryContext context);
 
   bool lists_left() const { return !lists_.empty(); }
   // Reads the next nearest list.
@@ -52,21 +68,34 @@ class ListReader {
 
  private:
   void rank_lists();
-  void read_entries(Buffer buffer);
-  void read_codes(Buffer buffer);
+  void scan_list(uint32 list, bool again);
+  void read_entries(Buffer buffer, bool again);
+  void read_codes(Buffer buffer, bool again);
   void begin_list(uint32 list);
+  // Null if the row is not kept.
+  Row* consider(const Entry* entry, Buffer buffer, const Bounds& bounds, bool again);
+  void widen();
   float exact_distance(const Row& row);
-  uint32 add_row(const Entry* entry, Buffer buffer);
 
-  const Index* index_;
+  Index* index_;
   Prepared query_;
   MemoryContext context_;
-  Heap lists_;
-  Heap bounds_;
-  Heap exact_;
-  Row* rows_;
+  Heap lists_;    // not read yet
+  uint32* read_;  // read
+  size_t read_count_;
   size_t row_count_;
-  size_t row_capacity_;
+  Heap bounds_;  // rows that are kept, by bound; by exact distance where there are no codes
+  Heap exact_;   // rows whose vectors were read
+  Row* rows_;
+  size_t kept_;
+  size_t capacity_;
+  Heap uppers_;  // the `wanted_` least of them, negated: the largest first
+  size_t wanted_;
+  float threshold_;
+  float floor_;      // the threshold before: rows up to it are kept or given out already
+  float looked_at_;  // the largest bound of a row that left bounds_: the threshold stays above it, or it would be met
+                     // again
+  bool skipped_;     // rows beyond the threshold
   // The query beside the centroid of the list that is read: codes only.
   float* residual_;
   int8* residual_bytes_;

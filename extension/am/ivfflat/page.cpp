@@ -3,6 +3,7 @@
 
 #include "am/ivfflat/metric.h"
 #include "pg/arena.h"
+#include "pg/recent_buffers.h"
 
 namespace cairn::ivfflat {
 namespace {
@@ -42,7 +43,7 @@ void fit_entries(Layout* layout) {
   }
 }
 
-const char* meta_problem(Relation relation, const MetaPage* meta, const TypeSupport* support) {
+const char* meta_problem(BlockNumber blocks, const MetaPage* meta, const TypeSupport* support) {
   if (meta->magic != kMagic) return "it is not a metapage of ivfflat";
   if (meta->version != kVersion) return "its version is not known";
   if (meta->type != static_cast<uint32>(support->type)) return "it is of another type";
@@ -54,7 +55,7 @@ const char* meta_problem(Relation relation, const MetaPage* meta, const TypeSupp
   if (meta->centroids_begin != kDirectoryBlock + directory_pages(meta->lists) ||
       meta->centroids_end != meta->centroids_begin + centroid_pages(layout, meta->lists))
     return "its centroids are out of place";
-  if (meta->centroids_end > RelationGetNumberOfBlocks(relation)) return "pages are missing";
+  if (meta->centroids_end > blocks) return "pages are missing";
   return nullptr;
 }
 
@@ -84,6 +85,7 @@ Layout layout_of(VectorType type, uint32 dimensions) {
 const char* try_open_index(Relation relation, Index* index) {
   const TypeSupport* support = type_support(relation);
   index->relation = relation;
+  index->blocks = RelationGetNumberOfBlocks(relation);
   index->metric = metric_of(relation);
   Buffer buffer = ReadBuffer(relation, kMetaBlock);
   LockBuffer(buffer, BUFFER_LOCK_SHARE);
@@ -92,7 +94,7 @@ const char* try_open_index(Relation relation, Index* index) {
   const char* problem = page_problem(BufferGetPage(buffer), PageKind::meta);
   UnlockReleaseBuffer(buffer);
   if (meta.magic == kMagicOfPgvector) return kPagesOfAnother;
-  if (problem == nullptr) problem = meta_problem(relation, &meta, support);
+  if (problem == nullptr) problem = meta_problem(index->blocks, &meta, support);
   if (problem != nullptr) return problem;
   index->layout = layout_of(support->type, meta.dimensions);
   index->lists = meta.lists;
@@ -157,28 +159,31 @@ void report_corrupted(Relation relation, BlockNumber block, const char* problem)
                   errhint("Rebuild it: REINDEX INDEX %s;", quote_identifier(RelationGetRelationName(relation)))));
 }
 
-// P_NEW would make ReadBuffer extend the file.
-static Buffer read_buffer(const Index& index, BlockNumber block, int mode) {
-  if (block == InvalidBlockNumber) report_corrupted(index.relation, block, "something points to it");
-  Buffer buffer = ReadBuffer(index.relation, block);
+static Buffer read_buffer(Index& index, BlockNumber block, int mode) {
+  if (unlikely(block >= index.blocks)) {
+    index.blocks = RelationGetNumberOfBlocks(index.relation);
+    if (block >= index.blocks)
+      report_corrupted(index.relation, block, "something points to it, but the index ends before it");
+  }
+  const Buffer buffer = pg::read_recent_buffer(index.relation, block, index.blocks);
   LockBuffer(buffer, mode);
   return buffer;
 }
 
-Buffer read_page(const Index& index, BlockNumber block, PageKind kind, int mode) {
+Buffer read_page(Index& index, BlockNumber block, PageKind kind, int mode) {
   Buffer buffer = read_buffer(index, block, mode);
   if (const char* problem = page_problem(BufferGetPage(buffer), kind)) report_corrupted(index.relation, block, problem);
   return buffer;
 }
 
-Buffer read_entry_page(const Index& index, BlockNumber block, uint32 list, int mode) {
+Buffer read_entry_page(Index& index, BlockNumber block, uint32 list, int mode) {
   Buffer buffer = read_buffer(index, block, mode);
   if (const char* problem = entry_page_problem(index, BufferGetPage(buffer), list))
     report_corrupted(index.relation, block, problem);
   return buffer;
 }
 
-ListHead read_list_head(const Index& index, uint32 list) {
+ListHead read_list_head(Index& index, uint32 list) {
   Buffer buffer = read_page(index, directory_block(list), PageKind::directory, BUFFER_LOCK_SHARE);
   const ListHead head = *list_head(BufferGetPage(buffer), list);
   UnlockReleaseBuffer(buffer);

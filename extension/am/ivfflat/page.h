@@ -106,6 +106,7 @@ Layout layout_of(VectorType type, uint32 dimensions);
 // An index that is open: the metapage's content, checked.
 struct Index {
   Relation relation;
+  BlockNumber blocks;  // when it was opened, or more
   Metric metric;
   Layout layout;
   uint32 lists;
@@ -129,8 +130,8 @@ const char* page_problem(Page page, PageKind kind);
 const char* entry_page_problem(const Index& index, Page page, uint32 list);
 
 // Pinned and locked in `mode`; ERROR where the page is not what it should be.
-Buffer read_page(const Index& index, BlockNumber block, PageKind kind, int mode);
-Buffer read_entry_page(const Index& index, BlockNumber block, uint32 list, int mode);
+Buffer read_page(Index& index, BlockNumber block, PageKind kind, int mode);
+Buffer read_entry_page(Index& index, BlockNumber block, uint32 list, int mode);
 [[noreturn]] void report_corrupted(Relation relation, BlockNumber block, const char* problem);
 
 inline char* page_data(Page page) { return static_cast<char*>(page) + kPageBegin; }
@@ -152,7 +153,7 @@ inline uint32 directory_pages(uint32 lists) { return (lists + kListsPerPage - 1)
 inline ListHead* list_head(Page page, uint32 list) {
   return reinterpret_cast<ListHead*>(page_data(page)) + list % kListsPerPage;
 }
-ListHead read_list_head(const Index& index, uint32 list);
+ListHead read_list_head(Index& index, uint32 list);
 
 inline uint32 centroid_pages(const Layout& layout, uint32 lists) {
   return static_cast<uint32>((static_cast<uint64>(layout.centroid_bytes) * lists + kCentroidBytesPerPage - 1) /

@@ -13,7 +13,6 @@ struct Vacuum {
   IndexBulkDeleteResult* stats;
   IndexBulkDeleteCallback callback;
   void* callback_state;
-  BlockNumber pages;
 };
 
 // Frees what is dead on the page in `buffer`; true if there is room on it then.
@@ -43,7 +42,7 @@ bool vacuum_page(Vacuum* vacuum, Buffer buffer) {
 }
 
 void vacuum_list(Vacuum* vacuum, uint32 list) {
-  const Index& index = vacuum->index;
+  Index& index = vacuum->index;
   const ListHead head = read_list_head(index, list);
   BlockNumber room = InvalidBlockNumber;
   BlockNumber block = head.first;
@@ -53,7 +52,7 @@ void vacuum_list(Vacuum* vacuum, uint32 list) {
         false
 #endif
     );
-    if (read > vacuum->pages) report_corrupted(index.relation, block, "its list goes round in a circle");
+    if (read > index.blocks) report_corrupted(index.relation, block, "its list goes round in a circle");
     Buffer buffer = read_entry_page(index, block, list, BUFFER_LOCK_EXCLUSIVE);
     const BlockNumber next = entry_head(BufferGetPage(buffer))->next;
     if (vacuum_page(vacuum, buffer) && room == InvalidBlockNumber) room = block;
@@ -75,7 +74,6 @@ IndexBulkDeleteResult* bulk_delete(IndexVacuumInfo* info, IndexBulkDeleteResult*
   vacuum.stats = stats;
   vacuum.callback = callback;
   vacuum.callback_state = state;
-  vacuum.pages = RelationGetNumberOfBlocks(info->index);
   stats->num_index_tuples = 0;  // a second pass counts anew
   for (uint32 list = 0; list < vacuum.index.lists; ++list) vacuum_list(&vacuum, list);
   MemoryContextSwitchTo(old);
