@@ -205,7 +205,8 @@ class Inserter {
             nearest = {e.distance, id};
             down = e.down;
           }
-          if (e.level == level) plan.neighbors.push({id, e.distance, false, e.payload});
+          // Not to a dead one: vacuum, which may be past this element's page, is about to give its place away.
+          if (e.level == level && e.heap_tid_count > 0) plan.neighbors.push({id, e.distance, false, e.payload});
           return next_buffer(query.payload_bytes);
         },
         next_buffer(query.payload_bytes));
