@@ -162,11 +162,14 @@ def main():
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     parser = argparse.ArgumentParser()
     parser.add_argument("--bin", type=pathlib.Path, required=True)
+    parser.add_argument("--asan-bin", type=pathlib.Path, help="where core_test lies with the sanitizers, to run it there too")
     parser.add_argument("--fuzz-bin", type=pathlib.Path, required=True)
     parser.add_argument("--python", default="python3")
     parser.add_argument("name", nargs="?", default="")
     args = parser.parse_args()
     gtests = programs(args.bin.resolve(), ("_test", "_pgtest"))
+    if args.asan_bin and args.asan_bin.resolve() != args.bin.resolve():
+        gtests += programs(args.asan_bin.resolve(), ("core_test",))
     fuzzers = programs(args.fuzz_bin.resolve(), ("_fuzz",))
     python = str(ROOT / args.python) if "/" in args.python else args.python
     files = sorted([*ROOT.glob("test/**/test_*.py"), *ROOT.glob("extension/test/t/test_*.py")])

@@ -137,17 +137,18 @@ class Work:
         """Runs step(connection, ...) again and again in a thread of its own."""
 
         def loop():
+            connection = self.cluster.connect()
             try:
-                connection = self.cluster.connect()
                 while not self.stopping.is_set():
                     step(connection, *arguments)
                     self.done += 1
-                connection.close()
             except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
                 if error.pgcode is not None or not self.stopping.is_set():  # not the death of the server that a test wanted
                     self.errors.append(error)
             except Exception as error:
                 self.errors.append(error)
+            finally:
+                connection.close()  # an open transaction would hold up the others
 
         self.threads.append(threading.Thread(target=loop, daemon=True))
         self.threads[-1].start()
