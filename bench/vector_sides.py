@@ -98,9 +98,11 @@ class Side:
         answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         return json.loads(answer) if answer else None
 
-    def fill(self, data):
+    def fill(self, data, storage=None):
         """A table with the set's name and its rows."""
         self.sql(f"CREATE TABLE {data.name} (id bigint, v vector({data.spec.dims}), f int)")
+        if storage:
+            self.sql(f"ALTER TABLE {data.name} ALTER v SET STORAGE {storage}")
         # A parallel build does not start by itself when the vectors are TOASTed: the heap looks too small.
         self.sql(f"ALTER TABLE {data.name} SET (parallel_workers = 2)")
         self.load("copy", data.name, data.folder / "base.f32")

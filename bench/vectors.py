@@ -63,7 +63,7 @@ class Bench:
         figures = {side: [] for side in self.sides}
         for _ in range(self.rounds):
             for side in self.sides:
-                figures[side].append(queries.run(side, self.statement(data), ["enable_indexscan = off"]))
+                figures[side].append(queries.run(side, self.statement(data), ["enable_indexscan = off"], "exact"))
         self.add(f"exact {data.name}", {s: [p.qps for p in f] for s, f in figures.items()}, "queries/s")
         self.add(f"exact {data.name} CPU", {s: [p.cpu for p in f] for s, f in figures.items()}, "us", False)
 
@@ -259,6 +259,7 @@ def arguments():
     parser.add_argument("--sides", default="stock,cairn")
     parser.add_argument("--cache", type=pathlib.Path, default=ROOT / "build/vectors", help="where the sets are kept (1.1 GB)")
     parser.add_argument("--cairn-with", default="m = 16, ef_construction = 64", help="storage parameters of Cairn's HNSW")
+    parser.add_argument("--storage", choices=("plain", "external"), help="of the column, on both sides (default: the type's own, external)")
     parser.add_argument("--compact-with", default="m = 8, ef_construction = 64", help="those of its compact form")
     parser.add_argument("--compact-kind", default="halfvec", help="the type that its compact form indexes")
     args = parser.parse_args()
@@ -292,7 +293,7 @@ def main():
                 continue
             data = Set(name, args.cache)
             for side in sides.values():
-                side.fill(data)
+                side.fill(data, args.storage)
             for case in wanted:
                 say(f"{case} {name}")
                 getattr(bench, f"measure_{case}")(data)
