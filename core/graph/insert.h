@@ -75,13 +75,15 @@ struct Neighbor {
   const void* payload;
 };
 
-// Chooses up to `degree` of `pool`, which is sorted here: those that no nearer chosen one dominates (TPAMI 2020,
-// algorithm 4), then, while there is room, the nearest of the others. The chosen ones come first in `pool`; their
-// number is returned.
-inline size_t select_neighbors(const Space& space, uint32_t payload_bytes, Array<Neighbor>* pool, size_t degree) {
+// Chooses neighbours from `pool`, which is sorted here: those that no nearer chosen one dominates (TPAMI 2020,
+// algorithm 4), at most three quarters of the degree, so that others can still link to the node; and, where these are
+// few, the nearest of the others. The chosen ones come first in `pool`; their number is returned.
+inline size_t select_neighbors(const Space& space, uint32_t payload_bytes, Array<Neighbor>* pool) {
+  const size_t most = space.layout.degree * 3 / 4;
+  const size_t fewest = space.layout.degree * 3 / 8;
   std::sort(pool->begin(), pool->end(), [](const Neighbor& a, const Neighbor& b) { return a.distance < b.distance; });
   size_t chosen = 0;
-  for (size_t i = 0; i < pool->size() && chosen < degree; ++i) {
+  for (size_t i = 0; i < pool->size() && chosen < most; ++i) {
     Neighbor candidate = (*pool)[i];
     candidate.dominated = false;
     for (size_t j = 0; j < chosen && !candidate.dominated; ++j)
@@ -89,7 +91,7 @@ inline size_t select_neighbors(const Space& space, uint32_t payload_bytes, Array
     (*pool)[i].dominated = candidate.dominated;
     if (!candidate.dominated) std::rotate(pool->begin() + chosen, pool->begin() + i, pool->begin() + i + 1), ++chosen;
   }
-  return std::min(degree, pool->size());
+  return std::min(std::max(chosen, fewest), pool->size());
 }
 
 // Adds to `node` the edge to x, where that is worth its place. `estimates` are the distances of x from the node's
@@ -215,7 +217,7 @@ class Inserter {
         if (std::memcmp(plan.neighbors[i].payload, query.payload, query.payload_bytes) == 0 &&
             source_->add_heap_tid(plan.neighbors[i].id, query, tid))
           return false;
-    plan.count = select_neighbors(*space_, query.payload_bytes, &plan.neighbors, space_->layout.degree);
+    plan.count = select_neighbors(*space_, query.payload_bytes, &plan.neighbors);
     encode(&plan);
     *at = {nearest.key, level > 0 ? down : nearest.id};
     return true;

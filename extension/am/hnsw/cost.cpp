@@ -8,10 +8,12 @@
 namespace cairn::hnsw {
 namespace {
 
-// What reading a node costs, by measurement on indexes in shared buffers: a page's look-up, its lock, the vector's
-// distance, and the estimates of its neighbours are worth about as much as this many operators.
-constexpr double kOperatorsPerNode = 60;
-constexpr double kOperatorsPerCoordinate = 0.05;
+// What reading a node costs, by measurement on indexes in shared buffers beside the exact search of the same rows: a
+// page's look-up, its lock, the vector's distance, the estimates of its neighbours, and the row that is fetched and
+// filtered.
+constexpr double kOperatorsPerNode = 480;
+constexpr double kOperatorsPerCoordinate = 0.2;
+constexpr double kNodesPerRow = 2;  // scan.cpp
 
 }  // namespace
 
@@ -44,7 +46,7 @@ void estimate_cost(PlannerInfo* root, IndexPath* path, double loops, Cost* start
   const double page = (1 - cached) * random_page_cost_here;
 
   *startup = first * (node + page);
-  *total = rows * (node + page);
+  *total = rows * kNodesPerRow * (node + page);
   if (*total < *startup) *total = *startup;
   *selectivity = costs.indexSelectivity;
   *correlation = costs.indexCorrelation;

@@ -235,8 +235,9 @@ void PageSource::write_difference(const Locked& at) {
     const auto offset = static_cast<uint32_t>(reinterpret_cast<const uint8_t*>(before) - at.page);
     if (i >= at.node->edge_count || now->block != before->block || now->id() != before->id())
       change.put(offset, now, layout.edge_bytes);
-    else if (memcmp(now, before, sizeof(*now)) != 0)
-      change.put(offset, now, sizeof(*now));
+    else if (now->offset_and_flags != before->offset_and_flags)
+      change.put(offset + offsetof(core::Edge, offset_and_flags), &now->offset_and_flags,
+                 sizeof(now->offset_and_flags));
   }
   change.finish();
 }

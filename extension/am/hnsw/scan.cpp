@@ -11,6 +11,8 @@
 namespace cairn::hnsw {
 namespace {
 
+constexpr size_t kNodesPerRow = 2;
+
 struct Result {
   float distance;
   core::HeapTid tid;
@@ -33,10 +35,12 @@ struct Scan {
   core::Query query;
   core::Search<PageSource> search;
   core::Array<Result> results;
-  size_t next;     // of results
-  float last;      // distance of the last row that was returned
-  float frontier;  // nothing that is still to be read is likely to be nearer
-  size_t visited;
+  size_t next;  // of results
+  float last;   // distance of the last row that was returned
+  size_t returned;
+  size_t read;     // nodes
+  size_t visited;  // rows
+  size_t batch;    // nodes
   bool started;
   bool finished;
 };
@@ -111,14 +115,16 @@ void read_batch(Scan* scan) {
                      CHECK_FOR_INTERRUPTS();
                      for (size_t i = 0; i < node.heap_tid_count; ++i) results.push({node.distance, node.heap_tids[i]});
                      scan->visited += node.heap_tid_count;
+                     ++scan->read;
                      return nullptr;
                    });
   std::sort(results.begin(), results.end(), nearer);
   const size_t memory_limit = static_cast<size_t>(work_mem * scan_mem_multiplier * 1024);
   const size_t memory = scan->search.bytes() + results.size() * sizeof(Result);
   const bool enough = scan->visited >= static_cast<size_t>(max_scan_tuples) || memory > memory_limit;
-  scan->finished = enough || !scan->search.more(static_cast<size_t>(ef_search));
-  scan->frontier = scan->finished ? std::numeric_limits<float>::infinity() : scan->search.nearest_open();
+  // Later batches grow with what has been read, for scans that go on and on.
+  scan->batch = Max(static_cast<size_t>(ef_search), scan->read / 4);
+  scan->finished = enough || !scan->search.more(scan->batch);
   MemoryContextSwitchTo(old);
 }
 
@@ -153,24 +159,22 @@ bool get_tuple(IndexScanDesc descriptor, ScanDirection) {
     if (!IsMVCCSnapshot(descriptor->xs_snapshot)) elog(ERROR, "non-MVCC snapshots are not supported with hnsw");
     scan->started = true;
     scan->last = -std::numeric_limits<float>::infinity();
-    scan->frontier = -std::numeric_limits<float>::infinity();
+    scan->batch = static_cast<size_t>(ef_search);
     start(descriptor, scan);
   }
   for (;;) {
-    while (scan->next < scan->results.size() && scan->results[scan->next].distance <= scan->frontier) {
+    const size_t settled = scan->finished ? SIZE_MAX : scan->read / kNodesPerRow;
+    while (scan->next < scan->results.size() && scan->returned < settled) {
       const Result& result = scan->results[scan->next++];
       if (result.distance < scan->last && iterative_scan != kScanRelaxed) continue;
       scan->last = result.distance;
+      ++scan->returned;
       memcpy(&descriptor->xs_heaptid, &result.tid, sizeof(result.tid));
       descriptor->xs_recheck = false;
       descriptor->xs_recheckorderby = false;
       return true;
     }
-    if (scan->finished) {
-      if (scan->next >= scan->results.size()) return false;
-      scan->frontier = std::numeric_limits<float>::infinity();
-      continue;
-    }
+    if (scan->finished) return false;
     read_batch(scan);
   }
 }
