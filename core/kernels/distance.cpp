@@ -141,6 +141,36 @@ HWY_INLINE CosineParts accumulate_cosine(const typename Array::Element* a, const
   return {total(hn::Add(dot0, dot1)), total(hn::Add(norm_a0, norm_a1)), total(hn::Add(norm_b0, norm_b1))};
 }
 
+template <typename Array>
+HWY_INLINE double accumulate_squared_norm(const typename Array::Element* a, size_t n) {
+#if HWY_HAVE_FLOAT64
+  const hn::ScalableTag<double> doubles;
+  const hn::Half<decltype(kFloats)> half;
+  const size_t lanes = hn::Lanes(kFloats);
+  auto low = hn::Zero(doubles), high = low;
+  for (size_t i = 0; i < n; i += lanes) {
+    const Floats x = i + lanes <= n ? Array::load(a + i) : Array::load_tail(a + i, n - i);
+    const auto x0 = hn::PromoteTo(doubles, hn::LowerHalf(half, x));
+    low = hn::MulAdd(x0, x0, low);
+#if HWY_TARGET != HWY_SCALAR
+    const auto x1 = hn::PromoteTo(doubles, hn::UpperHalf(half, x));
+    high = hn::MulAdd(x1, x1, high);
+#endif
+  }
+  return hn::GetLane(hn::SumOfLanes(doubles, hn::Add(low, high)));
+#else
+  double sum = 0;
+  for (size_t i = 0; i < n; i++) {
+    const double x = hn::GetLane(Array::load_tail(a + i, 1));
+    sum += x * x;
+  }
+  return sum;
+#endif
+}
+
+double SquaredNormFloat(const float* a, size_t n) { return accumulate_squared_norm<FloatArray>(a, n); }
+double SquaredNormHalf(const uint16_t* a, size_t n) { return accumulate_squared_norm<HalfArray>(a, n); }
+
 float L2SquaredFloat(const float* a, const float* b, size_t n) { return accumulate<FloatArray, L2Squared>(a, b, n); }
 float InnerProductFloat(const float* a, const float* b, size_t n) {
   return accumulate<FloatArray, InnerProduct>(a, b, n);
@@ -241,6 +271,8 @@ HWY_EXPORT(L2SquaredHalf);
 HWY_EXPORT(InnerProductHalf);
 HWY_EXPORT(L1Half);
 HWY_EXPORT(CosineHalf);
+HWY_EXPORT(SquaredNormFloat);
+HWY_EXPORT(SquaredNormHalf);
 HWY_EXPORT(HalfToFloat);
 HWY_EXPORT(FloatToHalf);
 HWY_EXPORT(Hamming);
@@ -256,6 +288,8 @@ struct Kernels {
   float (*inner_product_half)(const uint16_t*, const uint16_t*, size_t);
   float (*l1_half)(const uint16_t*, const uint16_t*, size_t);
   CosineParts (*cosine_parts_half)(const uint16_t*, const uint16_t*, size_t);
+  double (*squared_norm)(const float*, size_t);
+  double (*squared_norm_half)(const uint16_t*, size_t);
   void (*half_to_float)(const uint16_t*, float*, size_t);
   void (*float_to_half)(const float*, uint16_t*, size_t);
   uint64_t (*hamming)(const uint8_t*, const uint8_t*, size_t);
@@ -266,12 +300,13 @@ Kernels choose(int64_t targets) {
   hwy::GetChosenTarget().Update(targets);
   const size_t at = hwy::GetChosenTarget().GetIndex();
   return {
-      HWY_DISPATCH_TABLE(L2SquaredFloat)[at], HWY_DISPATCH_TABLE(InnerProductFloat)[at],
-      HWY_DISPATCH_TABLE(L1Float)[at],        HWY_DISPATCH_TABLE(CosineFloat)[at],
-      HWY_DISPATCH_TABLE(L2SquaredHalf)[at],  HWY_DISPATCH_TABLE(InnerProductHalf)[at],
-      HWY_DISPATCH_TABLE(L1Half)[at],         HWY_DISPATCH_TABLE(CosineHalf)[at],
-      HWY_DISPATCH_TABLE(HalfToFloat)[at],    HWY_DISPATCH_TABLE(FloatToHalf)[at],
-      HWY_DISPATCH_TABLE(Hamming)[at],        HWY_DISPATCH_TABLE(Jaccard)[at],
+      HWY_DISPATCH_TABLE(L2SquaredFloat)[at],   HWY_DISPATCH_TABLE(InnerProductFloat)[at],
+      HWY_DISPATCH_TABLE(L1Float)[at],          HWY_DISPATCH_TABLE(CosineFloat)[at],
+      HWY_DISPATCH_TABLE(L2SquaredHalf)[at],    HWY_DISPATCH_TABLE(InnerProductHalf)[at],
+      HWY_DISPATCH_TABLE(L1Half)[at],           HWY_DISPATCH_TABLE(CosineHalf)[at],
+      HWY_DISPATCH_TABLE(SquaredNormFloat)[at], HWY_DISPATCH_TABLE(SquaredNormHalf)[at],
+      HWY_DISPATCH_TABLE(HalfToFloat)[at],      HWY_DISPATCH_TABLE(FloatToHalf)[at],
+      HWY_DISPATCH_TABLE(Hamming)[at],          HWY_DISPATCH_TABLE(Jaccard)[at],
   };
 }
 
@@ -293,6 +328,8 @@ float l1_half(const uint16_t* a, const uint16_t* b, size_t n) noexcept { return 
 CosineParts cosine_parts_half(const uint16_t* a, const uint16_t* b, size_t n) noexcept {
   return kernels.cosine_parts_half(a, b, n);
 }
+double squared_norm(const float* a, size_t n) noexcept { return kernels.squared_norm(a, n); }
+double squared_norm_half(const uint16_t* a, size_t n) noexcept { return kernels.squared_norm_half(a, n); }
 void half_to_float(const uint16_t* from, float* to, size_t n) noexcept { kernels.half_to_float(from, to, n); }
 void float_to_half(const float* from, uint16_t* to, size_t n) noexcept { kernels.float_to_half(from, to, n); }
 uint64_t hamming(const uint8_t* a, const uint8_t* b, size_t bytes) noexcept { return kernels.hamming(a, b, bytes); }

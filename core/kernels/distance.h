@@ -19,6 +19,10 @@ struct CosineParts {
 };
 CosineParts cosine_parts(const float* a, const float* b, size_t n) noexcept;
 
+// The square of the length, in fp64: exact enough to divide by.
+double squared_norm(const float* a, size_t n) noexcept;
+double squared_norm_half(const uint16_t* a, size_t n) noexcept;
+
 float l2_squared_half(const uint16_t* a, const uint16_t* b, size_t n) noexcept;
 float inner_product_half(const uint16_t* a, const uint16_t* b, size_t n) noexcept;
 float l1_half(const uint16_t* a, const uint16_t* b, size_t n) noexcept;

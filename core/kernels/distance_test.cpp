@@ -91,6 +91,7 @@ TEST_P(Distance, FloatsOfEveryLength) {
     expect_close(parts.dot, sums.dot, sums.magnitude, n);
     expect_close(parts.norm_a, sums.a, sums.a, n);
     expect_close(parts.norm_b, sums.b, sums.b, n);
+    EXPECT_NEAR(squared_norm(a.data(), n), sums.a, 1e-12 * sums.a) << n;
   }
 }
 
@@ -108,6 +109,7 @@ TEST_P(Distance, HalvesOfEveryLength) {
     expect_close(parts.dot, sums.dot, sums.magnitude, n);
     expect_close(parts.norm_a, sums.a, sums.a, n);
     expect_close(parts.norm_b, sums.b, sums.b, n);
+    EXPECT_NEAR(squared_norm_half(a.data(), n), sums.a, 1e-12 * sums.a) << n;
   }
 }
 

@@ -114,15 +114,11 @@ inline core::CosineParts cosine_parts(const Pair<uint16_t>& p) {
   return core::cosine_parts_half(p.a.x, p.b.x, p.dim());
 }
 
-template <typename Element>
-double l2_norm_of(const DenseView<Element>& vector) {
-  double sums[4] = {};  // so that the additions do not wait for one another
-  int i = 0;
-  for (; i + 4 <= vector.dim; i += 4) {
-    for (int j = 0; j < 4; j++) sums[j] += static_cast<double>(to_float(vector.x[i + j])) * to_float(vector.x[i + j]);
-  }
-  for (; i < vector.dim; i++) sums[0] += static_cast<double>(to_float(vector.x[i])) * to_float(vector.x[i]);
-  return sqrt((sums[0] + sums[1]) + (sums[2] + sums[3]));
+inline double l2_norm_of(const DenseView<float>& v) {
+  return sqrt(core::squared_norm(v.x, static_cast<size_t>(v.dim)));
+}
+inline double l2_norm_of(const DenseView<uint16_t>& v) {
+  return sqrt(core::squared_norm_half(v.x, static_cast<size_t>(v.dim)));
 }
 
 template <typename Element>
@@ -260,13 +256,21 @@ Datum dense_to_float4(FunctionCallInfo fcinfo) {
   PG_RETURN_ARRAYTYPE_P(result);
 }
 
+inline void copy_elements(const float* from, size_t n, uint16_t* to) {
+  core::float_to_half(from, to, n);
+  for (size_t i = 0; i < n; i++) {
+    if (unlikely((to[i] & 0x7FFF) == 0x7C00)) report_out_of_range("halfvec", from[i]);
+  }
+}
+inline void copy_elements(const uint16_t* from, size_t n, float* to) { core::half_to_float(from, to, n); }
+
 // Between vector and halfvec.
 template <typename From, typename To>
 Datum dense_cast(FunctionCallInfo fcinfo) {
   const DenseView<From> vector(PG_GETARG_DATUM(0));
   check_expected_dims(PG_GETARG_INT32(1), vector.dim);
   Dense<To>* const result = make_dense<To>(vector.dim);
-  for (int i = 0; i < vector.dim; i++) set_element_checked(to_float(vector.x[i]), &result->x[i]);
+  copy_elements(vector.x, static_cast<size_t>(vector.dim), result->x);
   PG_RETURN_POINTER(result);
 }
 

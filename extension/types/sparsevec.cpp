@@ -31,17 +31,16 @@ template <typename Each>
 void for_each_index(const SparsePair& pair, Each each) {
   const SparseVector *const a = pair.a, *const b = pair.b;
   const float *const x = a->values(), *const y = b->values();
-  int i = 0, j = 0;
-  while (i < a->nnz && j < b->nnz) {
-    if (a->indices[i] == b->indices[j]) {
-      each(x[i++], y[j++]);
-    } else if (a->indices[i] < b->indices[j]) {
-      each(x[i++], 0.0F);
+  int j = 0;
+  for (int i = 0; i < a->nnz; i++) {
+    const int32 index = a->indices[i];
+    while (j < b->nnz && b->indices[j] < index) each(0.0F, y[j++]);
+    if (j < b->nnz && b->indices[j] == index) {
+      each(x[i], y[j++]);
     } else {
-      each(0.0F, y[j++]);
+      each(x[i], 0.0F);
     }
   }
-  for (; i < a->nnz; i++) each(x[i], 0.0F);
   for (; j < b->nnz; j++) each(0.0F, y[j]);
 }
 
@@ -60,14 +59,11 @@ float l1(const SparsePair& pair) {
 float inner_product(const SparsePair& pair) {
   const SparseVector *const a = pair.a, *const b = pair.b;
   float sum = 0;
-  for (int i = 0, j = 0; i < a->nnz && j < b->nnz;) {
-    if (a->indices[i] == b->indices[j]) {
-      sum += a->values()[i++] * b->values()[j++];
-    } else if (a->indices[i] < b->indices[j]) {
-      i++;
-    } else {
-      j++;
-    }
+  int j = 0;
+  for (int i = 0; i < a->nnz; i++) {
+    while (j < b->nnz && b->indices[j] < a->indices[i]) j++;
+    if (j == b->nnz) break;
+    if (b->indices[j] == a->indices[i]) sum += a->values()[i] * b->values()[j++];
   }
   return sum;
 }
