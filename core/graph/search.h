@@ -32,6 +32,7 @@ struct Query {
 
 struct Expansion {
   float distance;
+  float key;  // the estimate by which the node was chosen to be read
   uint8_t level;
   uint8_t heap_tid_count;
   uint16_t count;
@@ -167,6 +168,7 @@ class Search {
         else
           measure(expansion_->ids[i], query, ef);
       }
+      expansion_->key = next.key;
       buffer = visit(next.id, *expansion_);
     }
   }

@@ -8,10 +8,13 @@
 #include "am/hnsw/page_source.h"
 #include "pg/arena.h"
 
+#include <cmath>
+
 namespace cairn::hnsw {
 namespace {
 
-constexpr size_t kNodesPerRow = 2;
+constexpr size_t kFreeRows = 4;  // of ef_search, one in so many
+constexpr float kErrors = 2;     // root mean squares of the estimates' error
 
 struct Result {
   float distance;
@@ -41,6 +44,8 @@ struct Scan {
   size_t read;     // nodes
   size_t visited;  // rows
   size_t batch;    // nodes
+  double squared_errors;
+  float frontier;
   bool started;
   bool finished;
 };
@@ -110,14 +115,16 @@ void read_batch(Scan* scan) {
   for (size_t i = scan->next; i < results.size(); ++i) results[waiting++] = results[i];
   results.truncate(waiting);
   scan->next = 0;
-  scan->search.run(scan->query, static_cast<size_t>(ef_search),
-                   [&](core::NodeId, const core::Expansion& node) -> void* {
-                     CHECK_FOR_INTERRUPTS();
-                     for (size_t i = 0; i < node.heap_tid_count; ++i) results.push({node.distance, node.heap_tids[i]});
-                     scan->visited += node.heap_tid_count;
-                     ++scan->read;
-                     return nullptr;
-                   });
+  scan->search.run(
+      scan->query, static_cast<size_t>(ef_search), [&](core::NodeId, const core::Expansion& node) -> void* {
+        CHECK_FOR_INTERRUPTS();
+        for (size_t i = 0; i < node.heap_tid_count; ++i) results.push({node.distance, node.heap_tids[i]});
+        scan->visited += node.heap_tid_count;
+        ++scan->read;
+        if (std::isfinite(node.key))
+          scan->squared_errors += static_cast<double>(node.distance - node.key) * (node.distance - node.key);
+        return nullptr;
+      });
   std::sort(results.begin(), results.end(), nearer);
   const size_t memory_limit = static_cast<size_t>(work_mem * scan_mem_multiplier * 1024);
   const size_t memory = scan->search.bytes() + results.size() * sizeof(Result);
@@ -125,6 +132,10 @@ void read_batch(Scan* scan) {
   // Later batches grow with what has been read, for scans that go on and on.
   scan->batch = Max(static_cast<size_t>(ef_search), scan->read / 4);
   scan->finished = enough || !scan->search.more(scan->batch);
+  if (!scan->finished)
+    scan->frontier =
+        scan->search.nearest_open() -
+        kErrors * static_cast<float>(std::sqrt(scan->squared_errors / static_cast<double>(Max(scan->read, 1U))));
   MemoryContextSwitchTo(old);
 }
 
@@ -163,8 +174,9 @@ bool get_tuple(IndexScanDesc descriptor, ScanDirection) {
     start(descriptor, scan);
   }
   for (;;) {
-    const size_t settled = scan->finished ? SIZE_MAX : scan->read / kNodesPerRow;
-    while (scan->next < scan->results.size() && scan->returned < settled) {
+    while (scan->next < scan->results.size() &&
+           (scan->finished || scan->results[scan->next].distance <= scan->frontier ||
+            scan->returned < static_cast<size_t>(ef_search) / kFreeRows)) {
       const Result& result = scan->results[scan->next++];
       if (result.distance < scan->last && iterative_scan != kScanRelaxed) continue;
       scan->last = result.distance;
