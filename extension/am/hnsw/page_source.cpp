@@ -74,7 +74,7 @@ Buffer PageSource::read_block(BlockNumber block) {
     if (block >= blocks_) return InvalidBuffer;
   }
   Buffer* recent = recent_buffer(relation, block, blocks_);
-  if (*recent != InvalidBuffer && ReadRecentBuffer(relation->rd_node, MAIN_FORKNUM, block, *recent)) return *recent;
+  if (*recent != InvalidBuffer && ReadRecentBuffer(relation->rd_locator, MAIN_FORKNUM, block, *recent)) return *recent;
   const Buffer buffer = ReadBuffer(relation, block);
   *recent_buffer(relation, block, blocks_) = buffer;
   return buffer;

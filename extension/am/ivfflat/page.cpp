@@ -59,7 +59,7 @@ const char* meta_problem(BlockNumber blocks, const MetaPage* meta, const TypeSup
   return nullptr;
 }
 
-constexpr const char* kPagesOfAnother = "it is a metapage of another implementation";
+constexpr const char* kPagesOfPgvector = "it was built by pgvector";
 
 }  // namespace
 
@@ -93,7 +93,7 @@ const char* try_open_index(Relation relation, Index* index) {
   memcpy(&meta, page_data(BufferGetPage(buffer)), sizeof(meta));
   const char* problem = page_problem(BufferGetPage(buffer), PageKind::meta);
   UnlockReleaseBuffer(buffer);
-  if (meta.magic == kMagicOfPgvector) return kPagesOfAnother;
+  if (meta.magic == kMagicOfPgvector) return kPagesOfPgvector;
   if (problem == nullptr) problem = meta_problem(index->blocks, &meta, support);
   if (problem != nullptr) return problem;
   index->layout = layout_of(support->type, meta.dimensions);
@@ -110,10 +110,10 @@ const char* try_open_index(Relation relation, Index* index) {
 void open_index(Relation relation, Index* index) {
   const char* problem = try_open_index(relation, index);
   if (problem == nullptr) return;
-  if (problem != kPagesOfAnother) report_corrupted(relation, kMetaBlock, problem);
+  if (problem != kPagesOfPgvector) report_corrupted(relation, kMetaBlock, problem);
   ereport(ERROR,
           (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-           errmsg("ivfflat index \"%s\" has the pages of another implementation", RelationGetRelationName(relation)),
+           errmsg("index \"%s\" was built by pgvector", RelationGetRelationName(relation)),
            errhint("Rebuild it: REINDEX INDEX %s;", quote_identifier(RelationGetRelationName(relation)))));
 }
 

@@ -47,11 +47,7 @@ void vacuum_list(Vacuum* vacuum, uint32 list) {
   BlockNumber room = InvalidBlockNumber;
   BlockNumber block = head.first;
   for (BlockNumber read = 0; block != InvalidBlockNumber; ++read) {
-    vacuum_delay_point(
-#if PG_VERSION_NUM >= 180000
-        false
-#endif
-    );
+    vacuum_delay_point();
     if (read > index.blocks) report_corrupted(index.relation, block, "its list goes round in a circle");
     Buffer buffer = read_entry_page(index, block, list, BUFFER_LOCK_EXCLUSIVE);
     const BlockNumber next = entry_head(BufferGetPage(buffer))->next;

@@ -31,7 +31,7 @@ def test_it_is_built_for_another_version_of_postgresql_and_works_there(cluster, 
     binaries = folder / package.name / source.name / "bin"
 
     build = ROOT / "build" / f"postgresql{version}"
-    for command in (["cmake", "--preset", "dev", "-B", build, f"-DPG_CONFIG={binaries}/pg_config", "-DCAIRN_TESTS=OFF"],
+    for command in (["cmake", "--preset", "dev", "-B", build, f"-DPG_CONFIG={source}/bin/pg_config", "-DCAIRN_TESTS=OFF"],
                     ["ninja", "-C", build, "-j", os.environ.get("CAIRN_JOBS", "2"), "vector", "vector_sql"]):
         done = subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
