@@ -143,6 +143,32 @@ TEST_F(RegistryTest, AVersionLinksItsRunAndItsSourceMustBeThatRuns) {
   EXPECT_EQ(count("SELECT count(*) FROM tracking.training_runs WHERE model_name = 'N'"), 1);
 }
 
+TEST_F(RegistryTest, ARunPointsAtTheNewestVersionThatIsLeftOfIt) {
+  database_.execute("INSERT INTO tracking.training_runs (run_id, experiment_id) VALUES ('r1', 0)");
+  const auto newest = [this](const std::string& model_and_version) {
+    return count(
+        "SELECT count(*) FROM tracking.training_runs r LEFT JOIN registry.model_versions v USING (version_id) "
+        "WHERE concat(r.model_name, v.version) = '" +
+        model_and_version + "'");
+  };
+  for (const std::string name : {"M", "N"}) {
+    make_versions(name, 0);
+    for (int i = 0; i < 2; ++i)
+      EXPECT_ANSWER(
+          mlflow("POST", "model-versions/create", R"({"name":")" + name + R"(","source":"s3://b/x","run_id":"r1"})"),
+          200, R"("run_id":"r1")");
+  }
+  EXPECT_EQ(newest("N2"), 1);
+  EXPECT_ANSWER(mlflow("DELETE", "model-versions/delete", R"({"name":"M","version":"2"})"), 200, "{}");
+  EXPECT_EQ(newest("N2"), 1);
+  EXPECT_ANSWER(mlflow("DELETE", "model-versions/delete", R"({"name":"N","version":"2"})"), 200, "{}");
+  EXPECT_EQ(newest("N1"), 1);
+  EXPECT_ANSWER(mlflow("DELETE", "registered-models/delete", R"({"name":"N"})"), 200, "{}");
+  EXPECT_EQ(newest("M1"), 1);
+  EXPECT_ANSWER(mlflow("DELETE", "registered-models/delete", R"({"name":"M"})"), 200, "{}");
+  EXPECT_EQ(newest(""), 1);
+}
+
 TEST_F(RegistryTest, StagesMoveAndArchiveOthers) {
   make_versions("M", 3);
   EXPECT_ANSWER(mlflow("POST", "model-versions/transition-stage", R"({"name":"M","version":"1","stage":"staging"})"),
