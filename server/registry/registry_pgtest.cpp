@@ -182,6 +182,9 @@ TEST_F(RegistryTest, StagesMoveAndArchiveOthers) {
   EXPECT_ANSWER(mlflow("GET", "registered-models/get-latest-versions", "name=M&stages=Staging"), 200,
                 R"("version":"2")");
   EXPECT_EQ(count("SELECT count(*) FROM registry.models WHERE status = 'staging'"), 1);
+  EXPECT_ANSWER(mlflow("DELETE", "model-versions/delete", R"({"name":"M","version":"2"})"), 200, "{}");
+  EXPECT_EQ(count("SELECT count(*) FROM registry.models WHERE status = 'draft'"), 1)
+      << "a model without its foremost version stands where the next one stands";
 }
 
 TEST_F(RegistryTest, AliasesAreCaseSensitiveAndGoWithTheirVersion) {

@@ -35,17 +35,25 @@ constexpr Statement kLockVersion{"lock_version",
 constexpr Statement kTouchModel{
     "touch_model", "UPDATE registry.models SET last_updated_time = " CAIRN_NOW_MS " WHERE model_name = $1"};
 
+// A model stands where its foremost version stands.
+constexpr Statement kSetModelStatus{
+    "set_model_status", "UPDATE registry.models m SET last_updated_time = " CAIRN_NOW_MS
+                        ", status = coalesce((SELECT min(lower(v.current_stage)) FROM registry.model_versions v "
+                        "WHERE v.model_id = m.model_id AND v.current_stage IN ('Production', 'Staging')), 'draft') "
+                        "WHERE m.model_name = $1"};
+
 std::string event_id(const VersionKey& key) { return key.name + "/" + key.version; }
 
-// Runs `change`, whose first two parameters are the version's name and number, between the lock and the audit row.
+// Runs `change`, whose first two parameters are the version's name and number, and `on_model`, whose one is the model's
+// name, between the lock and the audit row.
 task<std::string> change_version(db::Pool& pool, const Caller& caller, const VersionKey& key, const db::Query& change,
-                                 const Event& event) {
+                                 const Event& event, const Statement& on_model = kTouchModel) {
   auto body = [&](Transaction& tx) -> task<std::string> {
     const Rows locked = co_await tx.query(kLockVersion, Params::of(key.name, key.number()));
     if (locked.empty()) throw version_not_found(key);
     std::vector<db::Query> rest;
     rest.push_back(change);
-    rest.push_back({kTouchModel, Params::of(key.name)});
+    rest.push_back({on_model, Params::of(key.name)});
     rest.push_back(audit_query(caller, event));
     rest.push_back({kReadVersion, Params::of(key.name, key.number())});
     const std::vector<Rows> results = co_await tx.run_and_commit(std::move(rest));
@@ -156,7 +164,7 @@ constexpr Statement kDeleteVersion{"delete_version",
 task<> delete_version(db::Pool& pool, const Caller& caller, VersionKey key) {
   const db::Query change{kDeleteVersion, Params::of(key.name, key.number())};
   const Event event{"delete", "model_version", event_id(key)};
-  co_await change_version(pool, caller, key, change, event);
+  co_await change_version(pool, caller, key, change, event, kSetModelStatus);
 }
 
 // The newest request decides: a rejection after an approval takes it back.
@@ -169,12 +177,6 @@ constexpr Statement kArchiveOthers{
     "UPDATE registry.model_versions v SET current_stage = 'Archived', last_updated_time = " CAIRN_NOW_MS
     " FROM registry.models m WHERE m.model_id = v.model_id AND m.model_name = $1 AND v.version <> $2 "
     "AND v.current_stage = $3"};
-// A model stands where its foremost version stands.
-constexpr Statement kSetModelStatus{
-    "set_model_status", "UPDATE registry.models m SET last_updated_time = " CAIRN_NOW_MS
-                        ", status = coalesce((SELECT min(lower(v.current_stage)) FROM registry.model_versions v "
-                        "WHERE v.model_id = m.model_id AND v.current_stage IN ('Production', 'Staging')), 'draft') "
-                        "WHERE m.model_name = $1"};
 
 task<std::string> transition_version(db::Pool& pool, const Caller& caller, VersionKey key, Transition transition) {
   auto body = [&](Transaction& tx) -> task<std::string> {
