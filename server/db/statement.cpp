@@ -321,6 +321,14 @@ DbError::DbError(std::string sqlstate, const std::string& message, std::string s
       sqlstate_(std::move(sqlstate)),
       statement_(std::move(statement)) {}
 
+void check_like_pattern(std::string_view pattern) {
+  size_t backslashes = 0;
+  while (backslashes < pattern.size() && pattern[pattern.size() - 1 - backslashes] == '\\') ++backslashes;
+  if (backslashes % 2 == 1)
+    throw invalid("Invalid filter: the pattern '" + std::string(pattern) +
+                  "' ends with a backslash. Write two to mean one.");
+}
+
 std::string quote_identifier(std::string_view name) {
   if (name.empty() || name.find('\0') != std::string_view::npos)
     throw invalid("an SQL identifier is empty or holds NUL");

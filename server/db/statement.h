@@ -145,6 +145,9 @@ class DbError : public Error {
   std::string constraint_;
 };
 
+// Throws Error(kInvalidParameterValue) for a LIKE pattern that PostgreSQL would refuse while it runs.
+void check_like_pattern(std::string_view pattern);
+
 // The one function that quotes an SQL identifier.
 std::string quote_identifier(std::string_view name);
 

@@ -173,6 +173,7 @@ class Compiler {
     if (token_.kind != Token::kQuoted)
       throw invalid("Expected a quoted string value for tag (e.g. 'my-value'). Got value " + token_.raw);
     const std::string value = token_.text;
+    if (op.ends_with("LIKE")) db::check_like_pattern(value);
     advance();
     if (name == kPromptTag) {
       asks_for_prompts_ = true;
@@ -196,6 +197,7 @@ class Compiler {
       throw invalid("Parameter value is either not quoted or unidentified quote types used for string value " +
                     token_.raw + ". Use either single or double quotes.");
     const std::string value = token_.text;
+    if (op.ends_with("LIKE")) db::check_like_pattern(value);
     advance();
     return column + " " + op + " " + bind(value);
   }

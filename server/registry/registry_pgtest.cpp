@@ -232,6 +232,9 @@ TEST_F(RegistryTest, SearchesFilterOrderAndPage) {
                 "Invalid attribute key 'description' specified. Valid keys are '{'name'}'");
   EXPECT_ANSWER(mlflow("GET", "registered-models/search", "filter=name+=+sm1"), 400, "string value sm1. Use either");
   EXPECT_ANSWER(mlflow("GET", "registered-models/search", "filter=name='x'';DROP+TABLE'"), 200, "{}");
+  EXPECT_ANSWER(mlflow("GET", "registered-models/search", "filter=name+LIKE+'a\\'"), 400, "ends with a backslash");
+  EXPECT_ANSWER(mlflow("GET", "model-versions/search", "filter=tag.k+ILIKE+'a\\'"), 400, "ends with a backslash");
+  EXPECT_ANSWER(mlflow("GET", "model-versions/search", "filter=name+=+'a\\'"), 200, "{}");
   EXPECT_ANSWER(mlflow("GET", "model-versions/search", "max_results=0"), 400,
                 "It must be a positive integer, but got 0");
 }

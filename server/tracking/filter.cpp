@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "db/statement.h"
 #include "tracking/filter_tokens.h"
 
 namespace cairn::tracking {
@@ -352,7 +353,7 @@ class Parser {
     if (value.is_list && !takes_list)
       throw invalid("Invalid filter: '" + comparator + "' compares with one value. Got " + value.shown);
     if (condition.comparator == Comparator::kLike || condition.comparator == Comparator::kIlike)
-      check_pattern(condition.text);
+      db::check_like_pattern(condition.text);
   }
 
   [[noreturn]] void refuse_null_test(const Condition& condition) const {
@@ -427,15 +428,6 @@ class Parser {
     if (subject_ == Subject::kExperiments && entity == Entity::kTag)
       throw invalid("Invalid comparator for tag: " + comparator);
     throw invalid("Invalid comparator '" + comparator + "' not one of '{" + names + "}'");
-  }
-
-  // PostgreSQL would refuse it while it runs.
-  static void check_pattern(std::string_view pattern) {
-    size_t backslashes = 0;
-    while (backslashes < pattern.size() && pattern[pattern.size() - 1 - backslashes] == '\\') ++backslashes;
-    if (backslashes % 2 == 1)
-      throw invalid("Invalid filter: the pattern '" + std::string(pattern) +
-                    "' ends with a backslash. Write two to mean one.");
   }
 
   Subject subject_;
