@@ -75,11 +75,14 @@ constexpr Statement kInsertDeployment{
     "insert_deployment",
     "INSERT INTO registry.deployments (version_id, environment_id, status, replicas, config, deployed_by, "
     "replaced_deployment_id) VALUES ($1::text::uuid, $2, 'active', $3, $4, $5, $6) RETURNING deployment_id"};
-constexpr Statement kLockModelByName{"lock_model_by_name",
-                                     "SELECT model_id FROM registry.models WHERE model_name = $1 FOR NO KEY UPDATE"};
+constexpr Statement kLockModelByName{
+    "lock_model_by_name",
+    "SELECT model_id, requires_approval FROM registry.models WHERE model_name = $1 FOR NO KEY UPDATE"};
 constexpr Statement kActiveDeployment{
     "active_deployment",
-    "SELECT d.deployment_id, d.replaced_deployment_id FROM registry.deployments d WHERE d.model_id = $1::text::uuid "
+    "SELECT d.deployment_id, d.replaced_deployment_id, v.version_id, v.version::text FROM registry.deployments d "
+    "LEFT JOIN registry.deployments replaced ON replaced.deployment_id = d.replaced_deployment_id "
+    "LEFT JOIN registry.model_versions v ON v.version_id = replaced.version_id WHERE d.model_id = $1::text::uuid "
     "AND d.environment_id = $2 AND d.status = 'active'"};
 // The copy replaces what its original had replaced, so that the next roll-back goes one step further back.
 constexpr Statement kRepeatDeployment{
@@ -99,7 +102,10 @@ constexpr Statement kInsertApproval{
     "insert_approval",
     "INSERT INTO registry.approvals (version_id, target, requested_by, comment) SELECT v.version_id, $3, $4, $5 "
     "FROM registry.models m JOIN registry.model_versions v USING (model_id) WHERE m.model_name = $1 AND v.version = $2 "
-    "RETURNING approval_id"};
+    "FOR NO KEY UPDATE OF m RETURNING approval_id"};
+// A deployment that is under way has read the approvals under the same lock.
+constexpr Statement kLockModelOfApproval{
+    "lock_model_of_approval", "SELECT m.model_id" CAIRN_APPROVALS " WHERE a.approval_id = $1 FOR NO KEY UPDATE OF m"};
 constexpr Statement kDecideApproval{
     "decide_approval",
     "UPDATE registry.approvals SET status = $2, approved_by = $3, approved_at = now(), "
@@ -129,6 +135,30 @@ Error environment_not_found(const std::string& name) {
 
 bool same_name(const std::string& a, const std::string& b) {
   return std::ranges::equal(a, b, [](unsigned char x, unsigned char y) { return std::tolower(x) == std::tolower(y); });
+}
+
+struct Environment {
+  int32_t id = 0;
+  std::string name;
+  bool requires_approval = false;
+};
+
+task<Environment> find_environment(Transaction& tx, const std::string& name) {
+  const Rows rows = co_await tx.query(kFindEnvironment, Params::of(name));
+  if (rows.empty()) throw environment_not_found(name);
+  co_return Environment{static_cast<int32_t>(rows.integer(0, 0)), name, rows.boolean(0, 1)};
+}
+
+// Throws where the environment, or for `production` the model, asks for an approval that the version does not have.
+task<> check_approved(Transaction& tx, const VersionKey& key, const std::string& version_id, bool model_requires,
+                      const Environment& environment) {
+  if (!environment.requires_approval && !(model_requires && same_name(environment.name, "production"))) co_return;
+  const Rows approved = co_await tx.query(kIsApprovedFor, Params::of(version_id, environment.name));
+  if (approved.empty() || !approved.boolean(0, 0))
+    throw Error(ErrorCode::kPermissionDenied, "Version " + key.version + " of model '" + key.name +
+                                                  "' has no approval for '" + environment.name +
+                                                  "', which is required: request one with POST /api/v1/approvals "
+                                                  "and have it approved.");
 }
 
 }  // namespace
@@ -167,23 +197,14 @@ task<std::string> deploy(db::Pool& pool, const Caller& caller, NewDeployment dep
     const VersionKey& key = deployment.version;
     const Rows locked = co_await tx.query(kLockForDeployment, Params::of(key.name, key.number()));
     if (locked.empty()) throw version_not_found(key);
-    const Rows environment = co_await tx.query(kFindEnvironment, Params::of(deployment.environment));
-    if (environment.empty()) throw environment_not_found(deployment.environment);
+    const Environment environment = co_await find_environment(tx, deployment.environment);
     const std::string model_id = locked.text(0, 0), version_id = locked.text(0, 1);
-    const auto environment_id = static_cast<int32_t>(environment.integer(0, 0));
-    if (environment.boolean(0, 1) || (locked.boolean(0, 2) && same_name(deployment.environment, "production"))) {
-      const Rows approved = co_await tx.query(kIsApprovedFor, Params::of(version_id, deployment.environment));
-      if (approved.empty() || !approved.boolean(0, 0))
-        throw Error(ErrorCode::kPermissionDenied, "Version " + key.version + " of model '" + key.name +
-                                                      "' has no approval for '" + deployment.environment +
-                                                      "', which is required: request one with POST /api/v1/approvals "
-                                                      "and have it approved.");
-    }
-    const Rows ended = co_await tx.query(kEndActive, Params::of(model_id, environment_id, "inactive"));
+    co_await check_approved(tx, key, version_id, locked.boolean(0, 2), environment);
+    const Rows ended = co_await tx.query(kEndActive, Params::of(model_id, environment.id, "inactive"));
     std::optional<int64_t> replaced;
     if (!ended.empty()) replaced = ended.integer(0, 0);
     const Rows inserted =
-        co_await tx.query(kInsertDeployment, Params::of(version_id, environment_id, deployment.replicas,
+        co_await tx.query(kInsertDeployment, Params::of(version_id, environment.id, deployment.replicas,
                                                         db::Jsonb{deployment.config}, caller.user, replaced));
     const int64_t id = inserted.integer(0, 0);
     const Event event{"deploy",
@@ -200,16 +221,17 @@ task<std::string> roll_back(db::Pool& pool, const Caller& caller, std::string mo
   auto body = [&](Transaction& tx) -> task<std::string> {
     const Rows locked = co_await tx.query(kLockModelByName, Params::of(model));
     if (locked.empty()) throw model_not_found(model);
-    const Rows found = co_await tx.query(kFindEnvironment, Params::of(environment));
-    if (found.empty()) throw environment_not_found(environment);
+    const Environment target = co_await find_environment(tx, environment);
     const std::string model_id = locked.text(0, 0);
-    const auto environment_id = static_cast<int32_t>(found.integer(0, 0));
-    const Rows active = co_await tx.query(kActiveDeployment, Params::of(model_id, environment_id));
+    const Rows active = co_await tx.query(kActiveDeployment, Params::of(model_id, target.id));
     if (active.empty()) throw not_found("Model '" + model + "' is not deployed in '" + environment + "'.");
     if (active.is_null(0, 1))
       throw Error(ErrorCode::kResourceConflict, "The deployment of model '" + model + "' in '" + environment +
                                                     "' replaced none: there is nothing to roll back to.");
-    co_await tx.query(kEndActive, Params::of(model_id, environment_id, "rolled_back"));
+    // What was approved when it was deployed may have been rejected since.
+    const VersionKey replaced{model, active.text(0, 3)};
+    co_await check_approved(tx, replaced, active.text(0, 2), locked.boolean(0, 1), target);
+    co_await tx.query(kEndActive, Params::of(model_id, target.id, "rolled_back"));
     const Rows inserted = co_await tx.query(kRepeatDeployment, Params::of(active.integer(0, 1), caller.user));
     const int64_t id = inserted.integer(0, 0);
     const Event event{"roll_back",
@@ -250,14 +272,15 @@ task<std::string> request_approval(db::Pool& pool, const Caller& caller, Version
 task<std::string> decide_approval(db::Pool& pool, const Caller& caller, Decision decision) {
   auto body = [&](Transaction& tx) -> task<std::string> {
     const std::string id = std::to_string(decision.approval_id);
-    const Rows decided = co_await tx.query(
-        kDecideApproval,
-        Params::of(decision.approval_id, decision.approve ? "approved" : "rejected", caller.user, decision.comment));
+    const char* status = decision.approve ? "approved" : "rejected";
+    co_await tx.query(kLockModelOfApproval, Params::of(decision.approval_id));
+    const Rows decided =
+        co_await tx.query(kDecideApproval, Params::of(decision.approval_id, status, caller.user, decision.comment));
     if (decided.affected() == 0) {
-      const Rows status = co_await tx.query(kApprovalStatus, Params::of(decision.approval_id));
-      if (status.empty()) throw not_found("Approval " + id + " not found.");
+      const Rows found = co_await tx.query(kApprovalStatus, Params::of(decision.approval_id));
+      if (found.empty()) throw not_found("Approval " + id + " not found.");
       throw Error(ErrorCode::kResourceConflict,
-                  "Approval " + id + " is already " + status.text(0, 0) + ": request a new one to decide again.");
+                  "Approval " + id + " is already " + found.text(0, 0) + ": request a new one to decide again.");
     }
     const Event event{decision.approve ? "approve" : "reject", "approval", id, {{"comment", decision.comment}}};
     const db::Query read{kReadApproval, Params::of(decision.approval_id)};

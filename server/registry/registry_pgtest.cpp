@@ -276,6 +276,26 @@ TEST_F(RegistryTest, DeploymentsKeepTheirHistoryAndRollBackStepByStep) {
   EXPECT_ANSWER(v1("GET", "environments"), 200, R"("name":"eu")");
 }
 
+TEST_F(RegistryTest, RollingBackNeedsTheApprovalThatDeployingDid) {
+  make_versions("M", 2);
+  EXPECT_ANSWER(v1("POST", "environments", R"({"name":"eu","requires_approval":true})"), 200, "eu");
+  int approval = 0;
+  for (const std::string version : {"1", "2"}) {
+    const std::string wanted = R"({"model":"M","version":")" + version + R"(",)";
+    EXPECT_ANSWER(v1("POST", "approvals", wanted + R"("target":"eu"})"), 200, "pending");
+    EXPECT_ANSWER(v1("POST", "approvals/" + std::to_string(++approval) + "/approve", "{}"), 200, "approved");
+    EXPECT_ANSWER(v1("POST", "deployments", wanted + R"("environment":"eu"})"), 200, "active");
+  }
+  EXPECT_ANSWER(v1("POST", "approvals", R"({"model":"M","version":"1","target":"eu"})"), 200, "pending");
+  EXPECT_ANSWER(v1("POST", "approvals/3/reject", "{}"), 200, "rejected");
+  const std::string where = R"({"model":"M","environment":"eu"})";
+  EXPECT_ANSWER(v1("POST", "deployments/rollback", where), 403, "Version 1 of model 'M' has no approval for 'eu'");
+  EXPECT_ANSWER(v1("GET", "deployments/2"), 200, R"("status":"active")");
+  EXPECT_ANSWER(v1("POST", "approvals", R"({"model":"M","version":"1","target":"eu"})"), 200, "pending");
+  EXPECT_ANSWER(v1("POST", "approvals/4/approve", "{}"), 200, "approved");
+  EXPECT_ANSWER(v1("POST", "deployments/rollback", where), 200, R"("version":"1")");
+}
+
 TEST_F(RegistryTest, VersionsMadeAtOnceGetNumbersOfTheirOwn) {
   make_versions("M", 0);
   int done = 0;
