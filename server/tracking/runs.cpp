@@ -47,6 +47,17 @@ constexpr db::Statement kDeleteTag{
     "delete_run_tag",
     "DELETE FROM tracking.tags WHERE run = $1 AND key_id = (SELECT key_id FROM tracking.keys WHERE name = $2)"};
 
+// In milliseconds: what a timestamptz holds, which the tables keep beside it. Its last second is left out, because the
+// way there, by double precision, rounds some of it up to what is too late.
+std::optional<int64_t> read_time(const json::Fields& fields, const char* name) {
+  constexpr int64_t kFirst = -210866803200000, kLast = 9224318015000000;
+  const auto ms = fields.integer(name);
+  if (!ms || (*ms >= kFirst && *ms <= kLast)) return ms;
+  throw invalid("Invalid value " + std::to_string(*ms) + " for parameter '" + name +
+                "' supplied: it is a time in milliseconds since 1970, from " + std::to_string(kFirst) + " to " +
+                std::to_string(kLast) + ".");
+}
+
 Error unknown(const std::string& run_id) { return not_found("Run with id=" + run_id + " not found"); }
 
 Response empty_response() { return http::json_response("{}"); }
@@ -57,7 +68,7 @@ RunCreate read_create(const Request& request) {
   create.run_id = new_run_id();
   create.experiment_id = parse_experiment_id(arguments->required_string("experiment_id"));
   create.user_id = arguments->string("user_id").value_or("");
-  create.start_time = arguments->integer("start_time").value_or(0);
+  create.start_time = read_time(*arguments, "start_time").value_or(0);
   create.run_name = arguments->string("run_name").value_or("");
   check_length(create.run_name, "run_name", kMaxKeyLength);
   std::set<std::string> seen;
@@ -139,7 +150,7 @@ task<Response> update(db::Pool& pool, Request& request) {
     const http::Arguments arguments(request);
     run_id = run_id_of(*arguments);
     status = read_status(*arguments);
-    end_time = arguments->integer("end_time");
+    end_time = read_time(*arguments, "end_time");
     name = arguments->string("run_name");
     if (name && name->empty()) name.reset();
     if (name) check_length(*name, "run_name", kMaxKeyLength);

@@ -16,7 +16,7 @@ class ApiTest : public testing::Test {
   ApiTest() : pool_(options()) { tracking_ = std::make_unique<Tracking>(router_, pool_); }
 
   // The answer's body; of a refusal its status before it.
-  std::string call(const std::string& method, const std::string& target, const std::string& body = "") {
+  task<std::string> ask(std::string method, std::string target, std::string body = "") {
     const size_t query = target.find('?');
     http::Request request;
     request.method = method;
@@ -27,8 +27,11 @@ class ApiTest : public testing::Test {
     http::Router::Match match = router_.match(method, "/api/2.0/mlflow/" + target.substr(0, query));
     const http::Route& route = http::require_route(match, method, target);
     request.captures = std::move(match.captures);
-    const http::Response response = reactor_.block_on(http::dispatch(route, request));
-    return (response.status == 200 ? "" : std::to_string(response.status) + " ") + response.body;
+    const http::Response response = co_await http::dispatch(route, request);
+    co_return (response.status == 200 ? "" : std::to_string(response.status) + " ") + response.body;
+  }
+  std::string call(const std::string& method, const std::string& target, const std::string& body = "") {
+    return reactor_.block_on(ask(method, target, body));
   }
   std::string post(const std::string& target, const std::string& body) { return call("POST", target, body); }
 
