@@ -95,6 +95,12 @@ TEST_F(LoggedModelSearch, ATokenIsOfOneOrder) {
   names(R"(,"max_results":1)");
   const std::string other = R"({"experiment_ids":["0"],"order_by":[{"field_name":"name"}],"page_token":)";
   EXPECT_EQ(post("logged-models/search", other + json::quote(token_) + "}").substr(0, 4), "400 ");
+  const std::string on =
+      R"({"experiment_ids":["0"],"max_results":1,"order_by":[{"field_name":"metrics.m","dataset_name":")";
+  const json::Document page(post("logged-models/search", on + "ds\"}]}"));
+  const std::string token = json::quote(std::string_view(page.root()["next_page_token"]));
+  EXPECT_EQ(post("logged-models/search", on + R"(other"}],"page_token":)" + token + "}").substr(0, 4), "400 ");
+  EXPECT_NE(post("logged-models/search", on + R"(ds"}],"page_token":)" + token + "}").substr(0, 4), "400 ");
 }
 
 TEST_F(LoggedModelTest, APointOfAnUnknownModelIsNotWrittenToTheRunEither) {

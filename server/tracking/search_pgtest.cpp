@@ -177,6 +177,18 @@ TEST_F(SearchTest, RefusesTokensOfAnotherSearch) {
   }
 }
 
+TEST_F(SearchTest, ATokenIsOfOneOrderWhateverTheFilter) {
+  const std::string page = R"(,"max_results":2,"page_token":)";
+  ordered(R"("metrics.acc")", R"(,"max_results":2)");
+  const std::string token = json::quote(token_);
+  for (const char* other :
+       {R"("metrics.only1")", R"("params.acc")", R"("metrics.acc DESC")", R"("metrics.acc","status")"}) {
+    EXPECT_THROW(ordered(other, page + token), Error) << other;
+  }
+  EXPECT_EQ(ordered(R"("metrics.acc")", page + token + R"(,"filter":"tags.odd = '0' AND params.opt = 'adam'")"),
+            "run2 run4");
+}
+
 TEST_F(SearchTest, ShowsActiveDeletedOrAllRuns) {
   database_.execute("UPDATE tracking.training_runs SET lifecycle_stage = 'deleted' WHERE run_id = 'id4'");
   const std::string begin = R"({"experiment_ids":["1","2","77"],"run_view_type":)";

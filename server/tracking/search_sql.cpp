@@ -311,6 +311,7 @@ void SearchQuery::add_term(const OrderBy& order) {
 }
 
 void SearchQuery::order_by(const std::vector<OrderBy>& order) {
+  order_ = order;
   for (const OrderBy& by : order) add_term(by);
   if (subject_ == Subject::kRuns) {
     add_column("start_time", true);
@@ -324,11 +325,19 @@ void SearchQuery::order_by(const std::vector<OrderBy>& order) {
   }
 }
 
-// A token is only good for the order that it was made in.
+// A token is only good for the order that it was made in. The SQL does not tell it: names are bound there.
 std::string SearchQuery::fingerprint() const {
+  std::string all;
+  json::Writer writer(all);
+  writer.begin_array();
+  writer.integer(static_cast<int64_t>(subject_));
+  for (const OrderBy& by : order_) {
+    writer.integer(static_cast<int64_t>(by.entity));
+    for (const std::string* part : {&by.key, &by.dataset.name, &by.dataset.digest}) writer.string(*part);
+    writer.boolean(by.descending);
+  }
+  writer.end_array();
   uint32_t hash = 2166136261u;  // FNV-1a
-  std::string all = joins_;
-  for (const SortTerm& term : terms_) all += term.sql + (term.descending ? "-" : "+");
   for (const char c : all) hash = (hash ^ static_cast<unsigned char>(c)) * 16777619u;
   return std::to_string(hash);
 }

@@ -81,6 +81,7 @@ class SearchQuery {
   std::string where_;
   std::string joins_;
   std::string points_;  // which points of logged models count
+  std::vector<OrderBy> order_;
   std::vector<SortTerm> terms_;
   std::vector<std::string> branches_;  // each with a condition of its own; several are put together by UNION ALL
 };
