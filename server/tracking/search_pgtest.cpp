@@ -189,6 +189,18 @@ TEST_F(SearchTest, ATokenIsOfOneOrderWhateverTheFilter) {
             "run2 run4");
 }
 
+TEST_F(SearchTest, SizesOfPagesDoNotUseUpThePreparedShapes) {
+  const auto prepared = [this] {
+    constexpr db::Statement kCount{"count_prepared",
+                                   "SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'search\\_%'"};
+    return reactor_.block_on(pool_.query(kCount)).integer(0, 0);
+  };
+  EXPECT_EQ(ordered("", R"(,"max_results":70)"), "run4 run3 run2 run1 run0");
+  const int64_t before = prepared();
+  for (int size = 71; size < 100; ++size) ordered("", R"(,"max_results":)" + std::to_string(size));
+  EXPECT_EQ(prepared(), before);
+}
+
 TEST_F(SearchTest, ShowsActiveDeletedOrAllRuns) {
   database_.execute("UPDATE tracking.training_runs SET lifecycle_stage = 'deleted' WHERE run_id = 'id4'");
   const std::string begin = R"({"experiment_ids":["1","2","77"],"run_view_type":)";

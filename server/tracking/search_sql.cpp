@@ -2,6 +2,7 @@
 
 #include <openssl/evp.h>
 
+#include <bit>
 #include <charconv>
 #include <cmath>
 #include <set>
@@ -400,14 +401,15 @@ std::string SearchQuery::select(const std::string& more) const {
   return out + joins_ + " WHERE " + where_ + more;
 }
 
-std::string SearchQuery::sql(int64_t limit) const {
+std::string SearchQuery::sql(int64_t wanted) const {
   // NULLS LAST only where there may be one: with it, the index of a column that has none does not give the order.
   std::string order = " ORDER BY ";
   for (size_t i = 0; i < terms_.size(); ++i) {
     order += (i == 0 ? "" : ", ") + std::to_string(i + 2) + (terms_[i].descending ? " DESC" : " ASC") +
              (terms_[i].nullable ? " NULLS LAST" : "");
   }
-  const std::string end = order + " LIMIT " + std::to_string(limit);
+  // Written out, because the best plan depends on it: a bound one would be planned anew each time.
+  const std::string end = order + " LIMIT " + std::to_string(std::bit_ceil(static_cast<uint64_t>(wanted)));
   if (branches_.empty()) return select("") + end;
   if (branches_.size() == 1) return select(branches_[0]) + end;
   return "(" + select(branches_[0]) + end + ") UNION ALL (" + select(branches_[1]) + end + ")" + end;

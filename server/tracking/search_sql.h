@@ -52,8 +52,9 @@ class SearchQuery {
   // Continues after the row that a token tells of. Call after order_by().
   void after(const std::string& token);
 
-  // SELECT of the id (of a logged model: text) and the sort values of at most `limit` rows.
-  std::string sql(int64_t limit) const;
+  // SELECT of the id (of a logged model: text) and the sort values of the first rows: `wanted` of them or, so that the
+  // texts of searches that differ in it only are few, up to twice as many.
+  std::string sql(int64_t wanted) const;
   db::Params take_params() { return std::move(params_); }
   std::string token(const db::Rows& rows, int row) const;
 
