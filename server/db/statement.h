@@ -136,6 +136,8 @@ class DbError : public Error {
   bool is_foreign_key_violation() const { return sqlstate_ == "23503"; }
   // Serialisation failure or deadlock: the transaction may be run again.
   bool is_retryable() const { return sqlstate_ == "40001" || sqlstate_ == "40P01"; }
+  bool is_lock_timeout() const { return sqlstate_ == "55P03"; }
+  bool is_statement_timeout() const { return sqlstate_ == "57014"; }
   // The connection is gone or the server is not accepting work.
   bool is_unavailable() const { return code() == ErrorCode::kTemporarilyUnavailable; }
 

@@ -1,7 +1,7 @@
 // Group commit: requests that arrive while a transaction is under way wait and share the next one.
 //
 // A request is answered only after its transaction's COMMIT. With one request at a time nothing is delayed; under load
-// a commit's fsync is paid once for all that waited for it. All on the reactor's thread.
+// a commit's fsync is paid once for all that waited for it. What waits is bounded. All on the reactor's thread.
 #pragma once
 
 #include <deque>
@@ -35,10 +35,17 @@ class GroupCommit {
   GroupCommit(const char* name, size_t max_weight, Weight weight, Processor process)
       : name_(name), max_weight_(max_weight), weight_(std::move(weight)), process_(std::move(process)) {}
 
+  // Throws Error(kRequestLimitExceeded) when too much waits already.
   task<Output> submit(Input input) {
+    const size_t weight = weight_(input);
+    if (!queue_.empty() && queued_ + weight > kMostWaiting * max_weight_)
+      throw Error(ErrorCode::kRequestLimitExceeded,
+                  "Too many writes wait for the database; this one was not made. Send it again later.");
     auto pending = std::make_shared<Pending>();
     pending->item = std::make_shared<Item>();
     pending->item->input = std::move(input);
+    pending->weight = weight;
+    queued_ += weight;
     queue_.push_back(pending);
     if (!running_) {
       running_ = true;
@@ -50,8 +57,11 @@ class GroupCommit {
   }
 
  private:
+  static constexpr size_t kMostWaiting = 64;  // groups
+
   struct Pending {
     std::shared_ptr<Item> item;
+    size_t weight = 0;
     OneShot<bool> done;
   };
 
@@ -60,8 +70,9 @@ class GroupCommit {
       std::vector<std::shared_ptr<Pending>> taken;
       Group group;
       size_t weight = 0;
-      while (!queue_.empty() && (group.empty() || weight + weight_(queue_.front()->item->input) <= max_weight_)) {
-        weight += weight_(queue_.front()->item->input);
+      while (!queue_.empty() && (group.empty() || weight + queue_.front()->weight <= max_weight_)) {
+        weight += queue_.front()->weight;
+        queued_ -= queue_.front()->weight;
         taken.push_back(queue_.front());
         group.push_back(queue_.front()->item);
         queue_.pop_front();
@@ -73,13 +84,17 @@ class GroupCommit {
   }
 
   // A group that failed as a whole is tried again one by one, so that one bad request cannot fail its neighbours;
-  // not so when PostgreSQL is away or its disk is full.
+  // not so when PostgreSQL is away or its disk is full, but well when time was up for a lock or a statement.
   task<> run(Group& group) {
     std::exception_ptr failure;
     bool alone = group.size() == 1;
     try {
       co_await process_(group);
       co_return;
+    } catch (const db::DbError& error) {
+      failure = std::current_exception();
+      const bool timeout = error.is_lock_timeout() || error.is_statement_timeout();
+      alone = alone || (error.code() != ErrorCode::kInternalError && !timeout);
     } catch (const Error& error) {
       failure = std::current_exception();
       alone = alone || error.code() != ErrorCode::kInternalError;
@@ -103,6 +118,7 @@ class GroupCommit {
   Weight weight_;
   Processor process_;
   std::deque<std::shared_ptr<Pending>> queue_;
+  size_t queued_ = 0;  // weight of queue_
   bool running_ = false;
 };
 

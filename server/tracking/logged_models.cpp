@@ -76,10 +76,9 @@ NewModel read_new_model(const Request& request) {
   return model;
 }
 
-// KEY SHARE: the experiment must not be removed before the model is there.
+// SHARE: the experiment must not be deleted before the model is there.
 constexpr db::Statement kExperimentStage{
-    "logged_model_experiment",
-    "SELECT lifecycle_stage FROM tracking.experiments WHERE experiment_id = $1 FOR KEY SHARE"};
+    "logged_model_experiment", "SELECT lifecycle_stage FROM tracking.experiments WHERE experiment_id = $1 FOR SHARE"};
 constexpr db::Statement kCreate{
     "create_logged_model",
     "INSERT INTO tracking.logged_models (model_id, experiment_id, name, artifact_location, model_type, source_run_id, "

@@ -12,10 +12,15 @@ namespace cairn::tracking {
 namespace {
 
 // Rows are locked in the order of their ids, so that two servers on one database cannot deadlock.
-constexpr db::Statement kLockRuns{
-    "lock_runs",
-    "SELECT id, run_id, lifecycle_stage, CASE WHEN run_id = ANY($2::text[]) THEN hyperparameters END "
-    "FROM tracking.training_runs WHERE run_id = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE"};
+#define CAIRN_LOCK_RUNS                                                                              \
+  "SELECT id, run_id, lifecycle_stage, CASE WHEN run_id = ANY($2::text[]) THEN hyperparameters END " \
+  "FROM tracking.training_runs WHERE run_id = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE"
+constexpr db::Statement kLockRuns{"lock_runs", CAIRN_LOCK_RUNS};
+constexpr db::Statement kLockFreeRuns{"lock_free_runs", CAIRN_LOCK_RUNS " SKIP LOCKED"};
+constexpr db::Statement kRunsThere{"runs_there",
+                                   "SELECT run_id FROM tracking.training_runs WHERE run_id = ANY($1::text[])"};
+// A group waits no longer for what another's transaction holds: everybody's writes wait behind it.
+constexpr db::Statement kBoundWait{"bound_wait", "SET LOCAL lock_timeout = '1s'"};
 
 constexpr db::Statement kFindKeys{"find_keys", "SELECT name, key_id FROM tracking.keys WHERE name = ANY($1::text[])"};
 
@@ -59,24 +64,27 @@ constexpr db::Statement kRenameRuns{
     "UPDATE tracking.training_runs t SET run_name = u.name FROM unnest($1::bigint[], $2::text[]) AS u (run, name) "
     "WHERE t.id = u.run"};
 
-constexpr db::Statement kCreateRuns{
-    "create_runs",
-    "WITH wanted AS ("
-    "  SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::bigint[]) "
-    "  AS w (run_id, run_name, experiment_id, user_id, start_time)"
-    "), made AS ("
-    "  INSERT INTO tracking.training_runs "
-    "    (run_id, run_name, experiment_id, experiment_name, user_id, start_time, artifact_uri) "
-    "  SELECT w.run_id, w.run_name, e.experiment_id, e.name, w.user_id, w.start_time, "
-    "    coalesce(nullif(e.artifact_location, ''), 'mlflow-artifacts:/' || e.experiment_id) "
-    "      || '/' || w.run_id || '/artifacts' "
-    "  FROM wanted w JOIN tracking.experiments e USING (experiment_id) WHERE e.lifecycle_stage = 'active' "
-    "  RETURNING id, run_id, artifact_uri"
-    "), tagged AS ("
-    "  INSERT INTO tracking.tags (run, key_id, value) SELECT made.id, k.key_id, t.value "
-    "  FROM unnest($6::text[], $7::text[], $8::text[]) AS t (run_id, name, value) "
-    "  JOIN made USING (run_id) JOIN tracking.keys k USING (name)"
-    ") SELECT run_id, artifact_uri FROM made"};
+// SHARE: an experiment that is being deleted is waited for, so that no active run comes to be in a deleted one.
+#define CAIRN_CREATE_RUNS(skip)                                                                           \
+  "WITH wanted AS ("                                                                                      \
+  "  SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::bigint[]) "               \
+  "  AS w (run_id, run_name, experiment_id, user_id, start_time)"                                         \
+  "), made AS ("                                                                                          \
+  "  INSERT INTO tracking.training_runs "                                                                 \
+  "    (run_id, run_name, experiment_id, experiment_name, user_id, start_time, artifact_uri) "            \
+  "  SELECT w.run_id, w.run_name, e.experiment_id, e.name, w.user_id, w.start_time, "                     \
+  "    coalesce(nullif(e.artifact_location, ''), 'mlflow-artifacts:/' || e.experiment_id) "               \
+  "      || '/' || w.run_id || '/artifacts' "                                                             \
+  "  FROM wanted w JOIN tracking.experiments e USING (experiment_id) WHERE e.lifecycle_stage = 'active' " \
+  "  FOR SHARE OF e " skip                                                                                \
+  " RETURNING id, run_id, artifact_uri"                                                                   \
+  "), tagged AS ("                                                                                        \
+  "  INSERT INTO tracking.tags (run, key_id, value) SELECT made.id, k.key_id, t.value "                   \
+  "  FROM unnest($6::text[], $7::text[], $8::text[]) AS t (run_id, name, value) "                         \
+  "  JOIN made USING (run_id) JOIN tracking.keys k USING (name)"                                          \
+  ") SELECT run_id, artifact_uri FROM made"
+constexpr db::Statement kCreateRuns{"create_runs", CAIRN_CREATE_RUNS("")};
+constexpr db::Statement kCreateRunsSkipping{"create_runs_skipping", CAIRN_CREATE_RUNS("SKIP LOCKED")};
 
 constexpr db::Statement kExperimentStages{
     "experiment_stages",
@@ -84,16 +92,23 @@ constexpr db::Statement kExperimentStages{
 
 using KeyIds = std::unordered_map<std::string, int32_t>;
 
-// The ids of the names, added where they are new.
-task<KeyIds> key_ids(db::Transaction& tx, std::vector<std::string> names) {
+KeyIds read_keys(const db::Rows& rows) {
   KeyIds ids;
-  for (int attempt = 0; attempt < 2; ++attempt) {
-    const db::Rows rows = co_await tx.query(kFindKeys, db::Params::of(names));
-    for (int i = 0; i < rows.size(); ++i) ids.emplace(rows.text(i, 0), static_cast<int32_t>(rows.integer(i, 1)));
-    if (ids.size() == names.size() || attempt == 1) break;
-    co_await tx.query(kAddKeys, db::Params::of(names));
-  }
-  co_return ids;
+  for (int i = 0; i < rows.size(); ++i) ids.emplace(rows.text(i, 0), static_cast<int32_t>(rows.integer(i, 1)));
+  return ids;
+}
+
+// The ids of names of which some are new.
+task<KeyIds> add_keys(db::Transaction& tx, const std::vector<std::string>& names) {
+  co_await tx.query(kAddKeys, db::Params::of(names));
+  const db::Rows rows = co_await tx.query(kFindKeys, db::Params::of(names));
+  co_return read_keys(rows);
+}
+
+// What is told of something that another transaction has locked for too long.
+Error held(const std::string& what) {
+  return Error(ErrorCode::kTemporarilyUnavailable,
+               what + " is locked by another transaction; nothing was written. Send the request again later.");
 }
 
 struct LockedRun {
@@ -218,6 +233,7 @@ std::vector<db::Query> statements(const Columns& c) {
 Error experiment_error(int64_t id, const std::map<int64_t, std::string>& stages) {
   const auto stage = stages.find(id);
   if (stage == stages.end()) return not_found("No Experiment with id=" + std::to_string(id) + " exists");
+  if (stage->second == "active") return held("The experiment " + std::to_string(id));
   return invalid("The experiment " + std::to_string(id) + " must be in the 'active' state. Current state is " +
                  stage->second + ".");
 }
@@ -231,12 +247,96 @@ void check_models(const RunWrite& write, const std::set<std::string>& there) {
 
 size_t weight_of(const RunWrite& write) { return 1 + write.metrics.size() + write.params.size() + write.tags.size(); }
 
+// What a group of writes names.
+struct Named {
+  explicit Named(const GroupCommit<RunWrite, Nothing>::Group& group) {
+    std::set<std::string> run_set, with_params, model_set, key_set;
+    for (const auto& item : group) {
+      const RunWrite& write = item->input;
+      run_set.insert(write.run_id);
+      if (!write.params.empty()) with_params.insert(write.run_id);
+      for (const auto& metric : write.metrics) key_set.insert(metric.key);
+      for (const auto& point : write.model_points) model_set.insert(point.model_id);
+      for (const auto& param : write.params) key_set.insert(param.key);
+      for (const auto& tag : write.tags) key_set.insert(tag.key);
+    }
+    runs.assign(run_set.begin(), run_set.end());
+    runs_with_params.assign(with_params.begin(), with_params.end());
+    models.assign(model_set.begin(), model_set.end());
+    keys.assign(key_set.begin(), key_set.end());
+  }
+  std::vector<std::string> runs, runs_with_params, models, keys;
+};
+
+// What of it is there; the runs are locked.
+struct Found {
+  std::unordered_map<std::string, LockedRun> runs;
+  std::set<std::string> held;  // runs that another transaction has locked
+  std::set<std::string> models;
+  KeyIds keys;
+};
+
+std::set<std::string> first_column(const db::Rows& rows) {
+  std::set<std::string> values;
+  for (int i = 0; i < rows.size(); ++i) values.insert(rows.text(i, 0));
+  return values;
+}
+
+task<Found> find(db::Transaction& tx, const Named& named, bool skip_held) {
+  std::vector<db::Query> queries;
+  queries.push_back({kBoundWait, db::Params()});
+  queries.push_back({skip_held ? kLockFreeRuns : kLockRuns, db::Params::of(named.runs, named.runs_with_params)});
+  queries.push_back({kFindKeys, db::Params::of(named.keys)});
+  if (!named.models.empty()) queries.push_back({kFindModels, db::Params::of(named.models)});
+  if (skip_held) queries.push_back({kRunsThere, db::Params::of(named.runs)});
+  const std::vector<db::Rows> rows = co_await tx.run(std::move(queries));
+  Found found;
+  for (int i = 0; i < rows[1].size(); ++i) {
+    LockedRun run;
+    run.id = rows[1].integer(i, 0);
+    run.active = rows[1].view(i, 2) == "active";
+    if (!rows[1].is_null(i, 3)) run.params = read_params(rows[1].view(i, 3));
+    found.runs.emplace(rows[1].text(i, 1), std::move(run));
+  }
+  found.keys = read_keys(rows[2]);
+  if (found.keys.size() < named.keys.size()) found.keys = co_await add_keys(tx, named.keys);
+  if (!named.models.empty()) found.models = first_column(rows[3]);
+  if (skip_held) found.held = first_column(rows.back());
+  co_return found;
+}
+
+void add(const RunWrite& write, Found& found, Columns& columns) {
+  const auto run = found.runs.find(write.run_id);
+  if (run == found.runs.end() && found.held.contains(write.run_id)) throw held("The run " + write.run_id);
+  if (run == found.runs.end()) throw not_found("Run with id=" + write.run_id + " not found");
+  if (!run->second.active)
+    throw invalid("The run " + write.run_id + " must be in the 'active' state. Current state is deleted.");
+  check_models(write, found.models);
+  add(write, run->second, found.keys, columns);
+}
+
+// Runs body(transaction, skip_held) and, where it waited too long for a lock, once more, now to skip what is held.
+template <class Body>
+task<> with_bounded_wait(db::Pool& pool, Body& body) {
+  for (bool skip_held = false;; skip_held = true) {
+    auto once = [&](db::Transaction& tx) { return body(tx, skip_held); };
+    try {
+      co_await db::with_transaction(pool, db::Isolation::kReadCommitted, once);
+      co_return;
+    } catch (const db::DbError& error) {
+      if (skip_held || !error.is_lock_timeout()) throw;
+    }
+  }
+}
+
 }  // namespace
 
 // 20,000 points a group: some tens of milliseconds of PostgreSQL's time, and a few MiB of parameters.
 RunWriter::RunWriter(db::Pool& pool)
     : pool_(pool),
-      writes_("run writer", 20000, weight_of, [this](Writes::Group& group) { return commit_writes(group); }),
+      writes_(
+          "run writer", 20000, [](const RunWrite& write) { return weight_of(write); },
+          [this](Writes::Group& group) { return commit_writes(group); }),
       creates_(
           "run creator", 1000, [](const RunCreate&) { return size_t{1}; },
           [this](Creates::Group& group) { return commit_creates(group); }) {}
@@ -246,64 +346,21 @@ task<> RunWriter::write(RunWrite request) { co_await writes_.submit(std::move(re
 task<RunCreated> RunWriter::create(RunCreate request) { co_return co_await creates_.submit(std::move(request)); }
 
 task<> RunWriter::commit_writes(Writes::Group& group) {
-  std::set<std::string> names;
-  std::set<std::string> run_ids;
-  std::set<std::string> with_params;
-  std::set<std::string> models;
-  for (const auto& item : group) {
-    const RunWrite& write = item->input;
-    run_ids.insert(write.run_id);
-    if (!write.params.empty()) with_params.insert(write.run_id);
-    for (const auto& metric : write.metrics) names.insert(metric.key);
-    for (const auto& point : write.model_points) models.insert(point.model_id);
-    for (const auto& param : write.params) names.insert(param.key);
-    for (const auto& tag : write.tags) names.insert(tag.key);
-  }
-  const std::vector<std::string> run_list(run_ids.begin(), run_ids.end());
-  const std::vector<std::string> param_list(with_params.begin(), with_params.end());
-  const std::vector<std::string> name_list(names.begin(), names.end());
-  const std::vector<std::string> model_list(models.begin(), models.end());
-
-  auto body = [&](db::Transaction& tx) -> task<> {
-    std::vector<db::Query> first;
-    first.push_back({kLockRuns, db::Params::of(run_list, param_list)});
-    first.push_back({kFindKeys, db::Params::of(name_list)});
-    if (!model_list.empty()) first.push_back({kFindModels, db::Params::of(model_list)});
-    const auto found = co_await tx.run(std::move(first));
-    std::unordered_map<std::string, LockedRun> runs;
-    for (int i = 0; i < found[0].size(); ++i) {
-      LockedRun run;
-      run.id = found[0].integer(i, 0);
-      run.active = found[0].view(i, 2) == "active";
-      if (!found[0].is_null(i, 3)) run.params = read_params(found[0].view(i, 3));
-      runs.emplace(found[0].text(i, 1), std::move(run));
-    }
-    KeyIds keys;
-    for (int i = 0; i < found[1].size(); ++i) {
-      keys.emplace(found[1].text(i, 0), static_cast<int32_t>(found[1].integer(i, 1)));
-    }
-    std::set<std::string> models_there;
-    for (int i = 0; !model_list.empty() && i < found[2].size(); ++i) models_there.insert(found[2].text(i, 0));
-    if (keys.size() < name_list.size()) keys = co_await key_ids(tx, name_list);
-
+  const Named named(group);
+  auto body = [&](db::Transaction& tx, bool skip_held) -> task<> {
+    Found found = co_await find(tx, named, skip_held);
     Columns columns;
     for (const auto& item : group) {
       item->error = nullptr;
       try {
-        const auto run = runs.find(item->input.run_id);
-        if (run == runs.end()) throw not_found("Run with id=" + item->input.run_id + " not found");
-        if (!run->second.active) {
-          throw invalid("The run " + item->input.run_id + " must be in the 'active' state. Current state is deleted.");
-        }
-        check_models(item->input, models_there);
-        add(item->input, run->second, keys, columns);
+        add(item->input, found, columns);
       } catch (const Error&) {
         item->error = std::current_exception();
       }
     }
     co_await tx.run_and_commit(statements(columns));
   };
-  co_await db::with_transaction(pool_, db::Isolation::kReadCommitted, body);
+  co_await with_bounded_wait(pool_, body);
 }
 
 task<> RunWriter::commit_creates(Creates::Group& group) {
@@ -326,11 +383,16 @@ task<> RunWriter::commit_creates(Creates::Group& group) {
   }
   const std::vector<std::string> name_list(names.begin(), names.end());
 
-  auto body = [&](db::Transaction& tx) -> task<> {
-    co_await key_ids(tx, name_list);
+  auto body = [&](db::Transaction& tx, bool skip_held) -> task<> {
+    std::vector<db::Query> first;
+    first.push_back({kBoundWait, db::Params()});
+    first.push_back({kFindKeys, db::Params::of(name_list)});
+    const auto found = co_await tx.run(std::move(first));
+    if (found[1].size() < static_cast<int>(name_list.size())) co_await add_keys(tx, name_list);
     std::vector<db::Query> last;
-    last.push_back({kCreateRuns, db::Params::of(run_ids, run_names, experiments, users, start_times, tag_runs,
-                                                tag_names, tag_values)});
+    last.push_back(
+        {skip_held ? kCreateRunsSkipping : kCreateRuns,
+         db::Params::of(run_ids, run_names, experiments, users, start_times, tag_runs, tag_names, tag_values)});
     last.push_back({kExperimentStages, db::Params::of(experiments)});
     const auto results = co_await tx.run_and_commit(std::move(last));
     std::unordered_map<std::string, std::string> made;
@@ -347,7 +409,7 @@ task<> RunWriter::commit_creates(Creates::Group& group) {
       }
     }
   };
-  co_await db::with_transaction(pool_, db::Isolation::kReadCommitted, body);
+  co_await with_bounded_wait(pool_, body);
 }
 
 }  // namespace cairn::tracking

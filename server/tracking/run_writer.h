@@ -54,16 +54,18 @@ struct RunCreated {
   std::string artifact_uri;
 };
 
+struct Nothing {};
+
 class RunWriter {
  public:
   // The pool must outlive the writer.
   explicit RunWriter(db::Pool& pool);
-  // Returns after COMMIT. Throws Error: kResourceDoesNotExist, kInvalidParameterValue, or what the database said.
+  // Returns after COMMIT. Throws Error: kResourceDoesNotExist, kInvalidParameterValue, kTemporarilyUnavailable when
+  // another transaction keeps the run locked, kRequestLimitExceeded when too much waits, or what the database said.
   task<> write(RunWrite request);
   task<RunCreated> create(RunCreate request);
 
  private:
-  struct Nothing {};
   using Writes = GroupCommit<RunWrite, Nothing>;
   using Creates = GroupCommit<RunCreate, RunCreated>;
   task<> commit_writes(Writes::Group& group);

@@ -60,5 +60,73 @@ TEST_F(RunsTest, TimesThatNoCalendarHasAreRefused) {
   EXPECT_EQ(post("runs/update", update + "-210866803200000}").substr(0, 4), R"({"ru)");
 }
 
+TEST_F(RunsTest, NothingIsMadeInAnExperimentThatIsBeingDeleted) {
+  for (const std::string target : {"runs/create", "logged-models"}) {
+    const json::Document made(post("experiments/create", R"({"name":"of )" + target + "\"}"));
+    const std::string id(std::string_view(made.root()["experiment_id"]));
+    const std::string sql = "UPDATE tracking.experiments SET lifecycle_stage = 'deleted' WHERE experiment_id = " + id;
+    const db::Statement deleting{"", sql};
+    Pending create;
+    auto race = [&]() -> task<> {
+      db::Transaction deletion(co_await pool_.acquire(), db::Isolation::kReadCommitted);
+      co_await deletion.query(deleting);
+      start(create, target, R"({"name":"x","experiment_id":")" + id + "\"}");
+      co_await until_blocked(create);
+      co_await deletion.commit();
+      co_await until_done(create);
+    };
+    reactor_.block_on(race());
+    EXPECT_EQ(create.answer.substr(0, 4), "400 ") << target;
+    EXPECT_NE(create.answer.find("Current state is deleted."), std::string::npos) << create.answer;
+  }
+}
+
+TEST_F(RunsTest, ARunThatAnotherHoldsDelaysNoOther) {
+  const std::string held = make_run(), free = make_run();
+  const std::string sql = "SELECT FROM tracking.training_runs WHERE run_id = '" + held + "' FOR UPDATE";
+  const db::Statement locking{"", sql};
+  Pending first, second, other;
+  auto body = [&]() -> task<> {
+    db::Transaction holder(co_await pool_.acquire(), db::Isolation::kReadCommitted);
+    co_await holder.query(locking);
+    start(first, "runs/log-metric", metric(held));
+    co_await until_blocked(first);
+    start(second, "runs/log-metric", metric(held));  // this and the next are one group
+    start(other, "runs/log-metric", metric(free));
+    co_await until_done(other);
+    co_await until_done(second);
+  };
+  reactor_.block_on(body());
+  EXPECT_EQ(other.answer, "{}");
+  for (const Pending* refused : {&first, &second}) {
+    EXPECT_EQ(refused->answer.substr(0, 4), "503 ");
+    EXPECT_NE(refused->answer.find(held), std::string::npos) << refused->answer;
+  }
+  EXPECT_EQ(post("runs/log-metric", metric(held)), "{}");
+  EXPECT_EQ(post("runs/log-metric", metric("nope")).substr(0, 4), "404 ");
+}
+
+TEST_F(RunsTest, AnExperimentThatAnotherHoldsDelaysRunsOfNoOther) {
+  const json::Document made(post("experiments/create", R"({"name":"held"})"));
+  const std::string id(std::string_view(made.root()["experiment_id"]));
+  const std::string sql = "SELECT FROM tracking.experiments WHERE experiment_id = " + id + " FOR UPDATE";
+  const db::Statement locking{"", sql};
+  Pending first, second, other;
+  auto body = [&]() -> task<> {
+    db::Transaction holder(co_await pool_.acquire(), db::Isolation::kReadCommitted);
+    co_await holder.query(locking);
+    start(first, "runs/create", R"({"experiment_id":")" + id + "\"}");
+    co_await until_blocked(first);
+    start(second, "runs/create", R"({"experiment_id":")" + id + "\"}");
+    start(other, "runs/create", R"({"experiment_id":"0"})");
+    co_await until_done(other);
+    co_await until_done(second);
+  };
+  reactor_.block_on(body());
+  EXPECT_EQ(other.answer.substr(0, 6), R"({"run")");
+  EXPECT_EQ(first.answer.substr(0, 4), "503 ");
+  EXPECT_EQ(second.answer.substr(0, 4), "503 ");
+}
+
 }  // namespace
 }  // namespace cairn::tracking
