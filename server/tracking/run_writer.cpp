@@ -245,7 +245,26 @@ void check_models(const RunWrite& write, const std::set<std::string>& there) {
   }
 }
 
-size_t weight_of(const RunWrite& write) { return 1 + write.metrics.size() + write.params.size() + write.tags.size(); }
+// A point is one, and so are 64 bytes of text.
+size_t weight_of(std::initializer_list<const std::string*> texts) {
+  size_t bytes = 0;
+  for (const std::string* text : texts) bytes += text->size();
+  return 1 + bytes / 64;
+}
+
+size_t weight_of(const std::vector<KeyValue>& pairs) {
+  size_t weight = 0;
+  for (const KeyValue& pair : pairs) weight += weight_of({&pair.key, &pair.value});
+  return weight;
+}
+
+size_t weight_of(const RunWrite& write) {
+  size_t weight = 1 + weight_of(write.params) + weight_of(write.tags);
+  for (const Metric& metric : write.metrics) weight += weight_of({&metric.key});
+  for (const ModelPoint& point : write.model_points)
+    weight += weight_of({&point.model_id, &point.dataset_name, &point.dataset_digest});
+  return weight;
+}
 
 // What a group of writes names.
 struct Named {
@@ -338,7 +357,7 @@ RunWriter::RunWriter(db::Pool& pool)
           "run writer", 20000, [](const RunWrite& write) { return weight_of(write); },
           [this](Writes::Group& group) { return commit_writes(group); }),
       creates_(
-          "run creator", 1000, [](const RunCreate&) { return size_t{1}; },
+          "run creator", 10000, [](const RunCreate& create) { return 1 + weight_of(create.tags); },
           [this](Creates::Group& group) { return commit_creates(group); }) {}
 
 task<> RunWriter::write(RunWrite request) { co_await writes_.submit(std::move(request)); }

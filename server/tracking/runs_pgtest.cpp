@@ -128,5 +128,27 @@ TEST_F(RunsTest, AnExperimentThatAnotherHoldsDelaysRunsOfNoOther) {
   EXPECT_EQ(second.answer.substr(0, 4), "503 ");
 }
 
+TEST_F(RunsTest, AGroupHoldsAsMuchTextAsItHasRoomFor) {
+  const std::string run = make_run();
+  std::vector<Pending> tags(400);
+  auto body = [&]() -> task<> {
+    for (size_t i = 0; i < tags.size(); ++i) {
+      start(tags[i], "runs/set-tag",
+            R"({"run_id":")" + run + R"(","key":"k)" + std::to_string(i) + R"(","value":")" + std::string(8000, 'x') +
+                "\"}");
+    }
+    for (const Pending& tag : tags) co_await until_done(tag);
+  };
+  reactor_.block_on(body());
+  // What one transaction wrote has one xmin.
+  constexpr db::Statement kLargest{
+      "largest_group",
+      "SELECT max(bytes), sum(rows)::bigint FROM (SELECT sum(length(value)) AS bytes, count(*) AS rows "
+      "FROM tracking.tags WHERE value LIKE 'xxx%' GROUP BY xmin::text) g"};
+  const db::Rows rows = reactor_.block_on(pool_.query(kLargest));
+  EXPECT_EQ(rows.integer(0, 1), 400);
+  EXPECT_LT(rows.integer(0, 0), 2 << 20);
+}
+
 }  // namespace
 }  // namespace cairn::tracking
