@@ -123,7 +123,10 @@ constexpr Statement kRequireApproval{
 task<std::string> require_approval(db::Pool& pool, const Caller& caller, std::string name, bool required) {
   const db::Query change{kRequireApproval, Params::of(name, required)};
   const Event event{"require_approval", "model", name, {{"requires_approval", required ? "true" : "false"}}};
-  co_return co_await change_model(pool, caller, change, event, name);
+  std::string model = co_await change_model(pool, caller, change, event, name);
+  // MLflow's document of a model has no such field, so the statement that reads it has none.
+  model.insert(model.size() - 1, required ? ",\"requires_approval\":true" : ",\"requires_approval\":false");
+  co_return model;
 }
 
 constexpr Statement kDeleteModel{"delete_model", "DELETE FROM registry.models WHERE model_name = $1"};

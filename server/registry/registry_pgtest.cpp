@@ -241,7 +241,8 @@ TEST_F(RegistryTest, SearchesFilterOrderAndPage) {
 
 TEST_F(RegistryTest, ProductionNeedsAnApprovalWhereTheModelSaysSo) {
   make_versions("M", 1);
-  EXPECT_ANSWER(v1("PATCH", "models/M", R"({"requires_approval":true})"), 200, "registered_model");
+  EXPECT_ANSWER(v1("PATCH", "models/M", R"({"requires_approval":false})"), 200, R"("requires_approval":false}})");
+  EXPECT_ANSWER(v1("PATCH", "models/M", R"({"requires_approval":true})"), 200, R"("requires_approval":true}})");
   const std::string promote = R"({"name":"M","version":"1","stage":"Production"})";
   EXPECT_ANSWER(mlflow("POST", "model-versions/transition-stage", promote), 403, "PERMISSION_DENIED");
   EXPECT_ANSWER(v1("POST", "approvals", R"({"model":"M","version":"1"})"), 200, R"("status":"pending")");
