@@ -78,9 +78,7 @@ DbError result_error(const PGresult* result, std::string statement) {
   const char* detail = PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL);
   std::string message = primary ? primary : PQresultErrorMessage(result);
   if (detail) message += std::string(" (") + detail + ")";
-  DbError error(sqlstate ? sqlstate : "08006", message, std::move(statement));
-  if (const char* constraint = PQresultErrorField(result, PG_DIAG_CONSTRAINT_NAME)) error.set_constraint(constraint);
-  return error;
+  return DbError(sqlstate ? sqlstate : "08006", message, std::move(statement));
 }
 
 // Zero: for ever.

@@ -261,11 +261,6 @@ double Rows::number(int row, int column) const {
   }
 }
 
-std::optional<double> Rows::optional_number(int row, int column) const {
-  if (is_null(row, column)) return std::nullopt;
-  return number(row, column);
-}
-
 bool Rows::boolean(int row, int column) const {
   const std::string_view value = bytes(row, column);
   if (const Oid type = PQftype(result_.get(), column); type != kBool) wrong_column("boolean", type);

@@ -105,7 +105,6 @@ class Rows {
   int64_t integer(int row, int column) const;
   std::optional<int64_t> optional_integer(int row, int column) const;
   double number(int row, int column) const;
-  std::optional<double> optional_number(int row, int column) const;
   bool boolean(int row, int column) const;
   // timestamptz as milliseconds since 1970 UTC.
   int64_t timestamp_ms(int row, int column) const;
@@ -114,9 +113,6 @@ class Rows {
   std::vector<int64_t> integers(int row, int column) const;
   std::vector<double> numbers(int row, int column) const;
   std::vector<std::string> texts(int row, int column) const;
-
-  int column_count() const { return PQnfields(result_.get()); }
-  std::string_view column_name(int column) const { return PQfname(result_.get(), column); }
 
  private:
   std::string_view bytes(int row, int column) const;
@@ -130,8 +126,6 @@ class DbError : public Error {
   DbError(std::string sqlstate, const std::string& message, std::string statement);
   const std::string& sqlstate() const { return sqlstate_; }
   const std::string& statement() const { return statement_; }
-  const std::string& constraint() const { return constraint_; }
-  void set_constraint(std::string name) { constraint_ = std::move(name); }
   bool is_unique_violation() const { return sqlstate_ == "23505"; }
   bool is_foreign_key_violation() const { return sqlstate_ == "23503"; }
   // Serialisation failure or deadlock: the transaction may be run again.
@@ -144,7 +138,6 @@ class DbError : public Error {
  private:
   std::string sqlstate_;
   std::string statement_;
-  std::string constraint_;
 };
 
 // Throws Error(kInvalidParameterValue) for a LIKE pattern that PostgreSQL would refuse while it runs.
