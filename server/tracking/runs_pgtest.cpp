@@ -60,6 +60,16 @@ TEST_F(RunsTest, TimesThatNoCalendarHasAreRefused) {
   EXPECT_EQ(post("runs/update", update + "-210866803200000}").substr(0, 4), R"({"ru)");
 }
 
+TEST_F(RunsTest, APointOfAnyTimeCanBeRead) {
+  const std::string point = R"({"run_id":")" + make_run() + R"(","key":"m","value":1,"timestamp":)";
+  for (const char* time : {"0", "9224318015000000", "9224318015999999", "9223372036854775807"})
+    EXPECT_EQ(post("runs/log-metric", point + time + "}"), "{}") << time;
+  constexpr db::Statement kRead{"read_points", "SELECT count(*), count(\"timestamp\") FROM tracking.model_metrics"};
+  const db::Rows rows = reactor_.block_on(pool_.query(kRead));
+  EXPECT_EQ(rows.integer(0, 0), 4);
+  EXPECT_EQ(rows.integer(0, 1), 2) << "others have no time";
+}
+
 TEST_F(RunsTest, NothingIsMadeInAnExperimentThatIsBeingDeleted) {
   for (const std::string target : {"runs/create", "logged-models"}) {
     const json::Document made(post("experiments/create", R"({"name":"of )" + target + "\"}"));
