@@ -23,7 +23,7 @@ FORBIDDEN = [re.compile(p) for p in (
 TEXT = {".cpp", ".h", ".py", ".sh", ".sql", ".md", ".txt", ".json", ".cmake", ".toml", ".html", ".js", ".css", ".yml", ".in", ""}
 
 # Headers whose classes own memory: PostgreSQL's errors jump over their destructors.
-FORBIDDEN_IN_CORE = {"deque", "functional", "list", "map", "memory", "mutex", "queue", "set", "string", "unordered_map", "unordered_set",
+FORBIDDEN_IN_CORE = {"deque", "functional", "list", "map", "memory", "queue", "set", "string", "unordered_map", "unordered_set",
                      "vector"}
 
 problems = []
@@ -65,7 +65,7 @@ def check_engine_layering(file, lines, part):
         if include[1] == '"' and not own and not name.startswith("hwy/") and wall not in file.parents:
             complain(file, number, f"{name} is not in {' or '.join(f'{root.name}/' for root in roots)}: "
                      "includes are written from there" + ("; PostgreSQL's headers are for pg/pg.h" if part == "extension" else ""))
-        elif part == "core" and not re.search(r"_(test|fuzz)\.cpp$", file.name) and name in FORBIDDEN_IN_CORE:
+        elif part == "core" and not re.search(r"_(test|fuzz|bench)\.cpp$", file.name) and name in FORBIDDEN_IN_CORE:
             complain(file, number, f"core allocates from an Arena and throws nothing: <{name}> is for its tests")
 
 

@@ -39,6 +39,7 @@ float ip(const void* a, const void* b, size_t bytes) {
 
 double seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
+// size: the steps of one measurement in their order
 int run(int argc, char** argv) {
   const std::string dir = argv[1];
   const bool is_l2 = std::string(argv[2]) == "l2";

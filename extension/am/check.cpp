@@ -3,14 +3,6 @@
 #include "am/ivfflat/check.h"
 #include "pg/am.h"
 
-extern "C" {
-#include "catalog/pg_am.h"
-#include "funcapi.h"
-#include "utils/acl.h"
-#include "utils/builtins.h"
-#include "utils/tuplestore.h"
-}
-
 namespace {
 
 PG_FUNCTION_DECLARE(hnswhandler);
