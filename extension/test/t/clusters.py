@@ -112,6 +112,10 @@ class Cluster:
         # Until then they hold its shared memory, and a new server would not start.
         eventually(lambda: all((state_and_parent(pid) or "Z")[0] == "Z" for pid in children), "the end of the server's processes")
 
+    def stop(self):
+        self.run("pg_ctl", "-D", self.data, "-w", "-t", PATIENCE_SECONDS, "-m", "fast", "stop")
+        self.server.wait(PATIENCE_SECONDS)
+
     def promote(self):
         self.run("pg_ctl", "-D", self.data, "-w", "-t", PATIENCE_SECONDS, "promote")
 
