@@ -46,10 +46,8 @@ bool MemoryGraph::add(const void* payload, uint32_t payload_bytes, int level, He
     made->down_block = node_block(below);
     made->down_offset = node_offset(below);
     if (inside) std::memcpy(layout.payload(made), payload, payload_bytes);
-    if (l == 0) {
-      made->heap_tid_count = 1;
-      made->heap_tids[0] = tid;
-    }
+    made->heap_tid_count = 1;
+    made->heap_tids[0] = tid;
     below = id;
   }
   elements_.push(below);

@@ -33,7 +33,7 @@ constexpr uint8_t kFreeLevel = 0xff;  // nothing is here: the place may be used 
 
 struct Node {
   uint8_t level;
-  uint8_t heap_tid_count;  // 0 at level 0: dead
+  uint8_t heap_tid_count;  // 0: dead; above level 0 it is 1 while the element lives, and the tid is not read
   uint16_t edge_count;
   uint32_t payload_bytes;
   uint32_t down_block;     // the same element one level below, where level > 0

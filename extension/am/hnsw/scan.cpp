@@ -1,6 +1,8 @@
-// Index scans: ORDER BY column <op> query. The search is run in batches of ef_search nodes. Rows come out in the order
-// of their exact distances; a row is held back while nodes that are known but not read may be nearer, and with the
-// order kept (iterative_scan off or strict_order) one that turns up too late is dropped.
+// Index scans: ORDER BY column <op> query. The search is run in batches of nodes. Rows come out in the order of their
+// exact distances. The first ones, a quarter of ef_search, come when the first batch has been read. Who wants more (a
+// filter, mostly) gets a row when it is nearer than what is still to be read: than the best estimate among that, less
+// twice the error that estimates have had in this scan. So few turn up too late; with the order kept (iterative_scan
+// off or strict_order) one that does is dropped.
 //
 // With iterative_scan = off the scan goes on beyond the first batch too: a filter then still gets its rows. Both bounds
 // of iterative scans (max_scan_tuples, work_mem) hold for all modes.

@@ -1,0 +1,223 @@
+// The graph in memory: it finds what an exact search finds, joins equal elements, and says what does not fit.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <memory>
+#include <random>
+#include <set>
+#include <thread>
+#include <vector>
+
+#include "graph/memory.h"
+
+namespace cairn::core {
+namespace {
+
+class TestArena final : public Arena {
+ public:
+  void* allocate(size_t bytes) override {
+    blocks_.emplace_back(std::aligned_alloc(64, (bytes + 63) / 64 * 64), &std::free);
+    return blocks_.back().get();
+  }
+
+ private:
+  std::vector<std::unique_ptr<void, decltype(&std::free)>> blocks_;
+};
+
+float float_l2(const void* a, const void* b, size_t bytes) {
+  return l2_squared(static_cast<const float*>(a), static_cast<const float*>(b), bytes / 4);
+}
+
+float float_ip(const void* a, const void* b, size_t bytes) {
+  return -inner_product(static_cast<const float*>(a), static_cast<const float*>(b), bytes / 4);
+}
+
+void copy_floats(const void* payload, float* out, size_t n) { std::memcpy(out, payload, n * sizeof(float)); }
+
+class GraphTest : public testing::Test {
+ protected:
+  void init(size_t dimensions, CodeMetric metric, bool codes) {
+    dimensions_ = dimensions;
+    space_.distance = metric == CodeMetric::l2 ? float_l2 : float_ip;
+    space_.code_metric = metric;
+    space_.to_floats = copy_floats;
+    space_.rotation.init(dimensions, 42, &arena_, 192);
+    space_.layout.degree = 32;
+    space_.layout.code_dimensions = codes ? static_cast<uint32_t>(space_.rotation.padded()) : 0;
+    space_.layout.edge_bytes = sizeof(Edge) + space_.layout.code_dimensions / 8;
+    space_.layout.room = kPageSpace - kLinePointerBytes;
+    graph_.init(&space_, 1, &arena_);
+  }
+
+  uint32_t bytes() const { return static_cast<uint32_t>(dimensions_ * sizeof(float)); }
+
+  void add(const std::vector<float>& vector, uint16_t row) {
+    rows_.push_back(vector);
+    ASSERT_TRUE(graph_.add(vector.data(), bytes(), random_level(random_(), 32), {0, row, 1}, SIZE_MAX));
+  }
+
+  void add_random(size_t count) {
+    std::normal_distribution<float> normal;
+    for (size_t i = 0; i < count; ++i) {
+      std::vector<float> vector(dimensions_);
+      for (float& x : vector) x = normal(random_);
+      add(vector, static_cast<uint16_t>(i));
+    }
+  }
+
+  void connect(size_t threads) {
+    graph_.put_highest_first();
+    std::atomic<size_t> next{1};
+    std::vector<std::thread> workers;
+    std::vector<std::unique_ptr<TestArena>> arenas;
+    for (size_t i = 0; i < threads; ++i) arenas.push_back(std::make_unique<TestArena>());
+    MemorySource first;
+    first.init(&space_, &graph_, 128, &arena_);
+    first.insert(0);
+    for (size_t i = 0; i < threads; ++i)
+      workers.emplace_back([&, i] {
+        MemorySource source;
+        source.init(&space_, &graph_, 128, arenas[i].get());
+        for (size_t k; (k = next++) < graph_.size();) source.insert(k);
+      });
+    for (std::thread& worker : workers) worker.join();
+  }
+
+  // The rows of all nodes read, by their exact distance.
+  std::vector<std::pair<float, uint16_t>> search(const std::vector<float>& vector, size_t ef, int batches = 1) {
+    TestArena arena;
+    Scratch scratch;
+    scratch.init(space_, &arena);
+    MemorySource source;
+    source.init(&space_, &graph_, 128, &arena);
+    Search<MemorySource> search;
+    search.init(&source, space_.layout.code_dimensions != 0, true, &arena);
+    const Query query = make_query(space_, vector.data(), bytes(), &scratch);
+    NodeId entry;
+    int level;
+    EXPECT_TRUE(source.entry(&entry, &level));
+    const Candidate at = descend(&search, query, entry, level, 0);
+    search.start(at.id, at.key);
+    std::vector<std::pair<float, uint16_t>> found;
+    for (int i = 0; i < batches; ++i) {
+      search.run(query, ef, [&](NodeId, const Expansion& e) -> void* {
+        for (size_t k = 0; k < e.heap_tid_count; ++k) found.emplace_back(e.distance, e.heap_tids[k].block_low);
+        return nullptr;
+      });
+      if (!search.more(ef)) break;
+    }
+    std::sort(found.begin(), found.end());
+    return found;
+  }
+
+  double recall(size_t ef) {
+    std::normal_distribution<float> normal;
+    size_t hits = 0;
+    const size_t queries = 50;
+    for (size_t q = 0; q < queries; ++q) {
+      std::vector<float> query(dimensions_);
+      for (float& x : query) x = normal(random_);
+      std::vector<float> exact;
+      for (const auto& row : rows_) exact.push_back(space_.distance(row.data(), query.data(), bytes()));
+      std::nth_element(exact.begin(), exact.begin() + 9, exact.end());
+      const auto found = search(query, ef);
+      for (size_t i = 0; i < 10 && i < found.size(); ++i) hits += found[i].first <= exact[9];
+    }
+    return static_cast<double>(hits) / (10.0 * queries);
+  }
+
+  size_t dimensions_ = 0;
+  TestArena arena_;
+  Space space_{};
+  MemoryGraph graph_;
+  std::mt19937_64 random_{1};
+  std::vector<std::vector<float>> rows_;
+};
+
+TEST_F(GraphTest, FindsNeighborsByCodes) {
+  init(32, CodeMetric::l2, true);
+  add_random(3000);
+  connect(2);
+  EXPECT_GT(recall(100), 0.97);
+}
+
+TEST_F(GraphTest, FindsNeighborsWithoutCodes) {
+  init(16, CodeMetric::l2, false);
+  add_random(2000);
+  connect(2);
+  EXPECT_GT(recall(60), 0.97);
+}
+
+TEST_F(GraphTest, FindsNeighborsByInnerProduct) {
+  init(32, CodeMetric::inner_product, true);
+  add_random(2000);
+  connect(1);
+  EXPECT_GT(recall(150), 0.9);
+}
+
+TEST_F(GraphTest, GoesOnUntilEverythingWasRead) {
+  init(8, CodeMetric::l2, true);
+  add_random(1000);
+  connect(1);
+  const auto found = search(rows_[5], 40, 1000);
+  std::set<uint16_t> rows;
+  for (const auto& [distance, row] : found) EXPECT_TRUE(rows.insert(row).second) << row << " twice";
+  EXPECT_GE(rows.size(), 995U);
+  EXPECT_EQ(found[0].second, 5);
+}
+
+TEST_F(GraphTest, EqualElementsShareANode) {
+  init(8, CodeMetric::l2, true);
+  for (uint16_t i = 0; i < 25; ++i) add(std::vector<float>(8, 1.0F), i);
+  add_random(200);
+  connect(1);
+  const auto found = search(std::vector<float>(8, 1.0F), 40);
+  size_t equal = 0;
+  for (const auto& [distance, row] : found) equal += distance == 0;
+  EXPECT_EQ(equal, 25U);
+  size_t nodes = 0;
+  for (size_t i = 0; i < 25; ++i) nodes += graph_.node(graph_.top(i))->level != kFreeLevel;
+  EXPECT_LE(nodes, 4U);
+}
+
+TEST_F(GraphTest, SaysWhatDoesNotFit) {
+  init(100, CodeMetric::l2, true);
+  const std::vector<float> vector(100, 1.0F);
+  size_t added = 0;
+  while (graph_.add(vector.data(), bytes(), 0, {0, 1, 1}, 1 << 20)) ++added;
+  EXPECT_GT(added, 300U);
+  EXPECT_LE(graph_.memory_bytes(), 1U << 20);
+  EXPECT_EQ(graph_.size(), added);
+}
+
+TEST(RandomLevel, OneInDegreeRises) {
+  std::mt19937_64 random(1);
+  int counts[3] = {};
+  for (int i = 0; i < 100000; ++i) ++counts[std::min(random_level(random(), 32), 2)];
+  EXPECT_NEAR(counts[1], 100000 / 32, 300);
+  EXPECT_NEAR(counts[2], 100000 / 1024, 50);
+}
+
+TEST(PageItem, RefusesWhatLeavesThePage) {
+  alignas(8) uint8_t page[kPageBytes];
+  page_init(page, kNodePage);
+  const uint16_t offset = page_add(page, 104);
+  ASSERT_EQ(offset, 1);
+  uint32_t length;
+  ASSERT_NE(page_item(page, 1, &length), nullptr);
+  EXPECT_EQ(length, 104U);
+  EXPECT_EQ(page_item(page, 2, &length), nullptr);
+  std::mt19937 random(1);
+  for (int i = 0; i < 100000; ++i) {
+    const uint32_t pointer = random();
+    std::memcpy(page + kPageHeaderBytes, &pointer, sizeof(pointer));
+    const uint8_t* item = page_item(page, 1, &length);
+    if (item != nullptr) {
+      EXPECT_LE(item + length, page + kPageBytes - sizeof(PageTail));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace cairn::core
