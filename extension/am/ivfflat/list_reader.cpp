@@ -7,6 +7,7 @@
 
 #include "am/ivfflat/centroids.h"
 #include "kernels/code.h"
+#include "kernels/distance.h"
 
 namespace cairn::ivfflat {
 namespace {
@@ -177,11 +178,8 @@ void ListReader::read_entries(Buffer buffer, bool again) {
 void ListReader::begin_list(uint32 list) {
   const uint32 n = index_->layout.space;
   read_centroid(*index_, list, reinterpret_cast<char*>(residual_));
-  residual_square_ = 0;
-  for (uint32 i = 0; i < n; ++i) {
-    residual_[i] = query_.space[i] - residual_[i];
-    residual_square_ += residual_[i] * residual_[i];
-  }
+  for (uint32 i = 0; i < n; ++i) residual_[i] = query_.space[i] - residual_[i];
+  residual_square_ = core::inner_product(residual_, residual_, n);
   const core::Quantized quantized = core::quantize_byte(residual_, n, residual_bytes_);
   residual_scale_ = quantized.scale;
   residual_total_ = static_cast<float>(quantized.total);
