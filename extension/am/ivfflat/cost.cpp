@@ -45,8 +45,11 @@ void estimate_cost(PlannerInfo*, IndexPath* path, double, Cost* startup, Cost* t
   *selectivity = 1;
   *correlation = 0;
   *pages = path->indexinfo->pages;
-  if (path->indexorderbys == NIL) {  // it can do nothing else
-    *startup = *total = std::numeric_limits<double>::infinity();
+  if (path->indexorderbys == NIL) {  // it can do nothing else; not infinity, of which the planner would make NaN
+    *startup = *total = std::numeric_limits<double>::max();
+#if PG_VERSION_NUM >= 180000
+    path->path.disabled_nodes = 2;  // else enable_seqscan = off would choose it
+#endif
     return;
   }
   const Shape shape = shape_of(path->indexinfo);

@@ -25,6 +25,9 @@ RESET ivfflat.iterative_scan;
 SELECT count(*) FILTER (WHERE d < before) AS out_of_order FROM
   (SELECT d, lag(d) OVER () AS before FROM (SELECT v <-> '[700,0,0]' AS d FROM t ORDER BY v <-> '[700,0,0]') rows) pairs;
 
+-- the index does nothing but order
+EXPLAIN (COSTS OFF) SELECT count(*) FROM t;
+EXPLAIN (COSTS OFF) SELECT id FROM t WHERE v = '[700,0,0]';
 -- a null query, a wrong one
 SELECT count(*) > 0 AS some FROM (SELECT id FROM t ORDER BY v <-> (SELECT NULL::vector) LIMIT 3) rows;
 SELECT id FROM t ORDER BY v <-> '[1,2]' LIMIT 1;
