@@ -18,7 +18,8 @@ struct Space {
   NodeLayout layout;
   DistanceFunction distance;
   CodeMetric code_metric;
-  Rotation rotation;  // where the layout has codes
+  Rotation rotation;           // where the layout has codes
+  uint32_t payload_bytes_max;  // of any vector of the index; read where a source copies payloads
   // Payload to floats, and the inner product of two payloads (read for CodeMetric::inner_product): where the layout has
   // codes.
   void (*to_floats)(const void* payload, float* out, size_t dimensions);
@@ -209,9 +210,9 @@ class Inserter {
           }
           // Not to a dead one: vacuum, which may be past this element's page, is about to give its place away.
           if (e.level == level && e.heap_tid_count > 0) plan.neighbors.push({id, e.distance, false, e.payload});
-          return next_buffer(query.payload_bytes);
+          return next_buffer();
         },
-        next_buffer(query.payload_bytes));
+        next_buffer());
     if (level == 0)
       for (size_t i = 0; i < plan.neighbors.size(); ++i)
         if (std::memcmp(plan.neighbors[i].payload, query.payload, query.payload_bytes) == 0 &&
@@ -281,21 +282,15 @@ class Inserter {
     return std::numeric_limits<float>::infinity();
   }
 
-  void* next_buffer(uint32_t payload_bytes) {
+  // Of the longest payload: those of sparse vectors differ.
+  void* next_buffer() {
     if (!Source::kCopiesPayload) return nullptr;
     if (buffers_used_ == buffers_.size()) {
       buffers_.attach(arena_);
-      buffers_.push({arena_->allocate(payload_bytes), payload_bytes});
-    } else if (buffers_[buffers_used_].bytes < payload_bytes) {
-      buffers_[buffers_used_] = {arena_->allocate(payload_bytes), payload_bytes};
+      buffers_.push(arena_->allocate(space_->payload_bytes_max));
     }
-    return buffers_[buffers_used_++].data;
+    return buffers_[buffers_used_++];
   }
-
-  struct Buffer {
-    void* data;
-    uint32_t bytes;
-  };
 
   const Space* space_ = nullptr;
   Source* source_ = nullptr;
@@ -305,7 +300,7 @@ class Inserter {
   Search<Source> search_;
   Expansion* near_ = nullptr;
   Plan plans_[kMaxLevel + 1] = {};
-  Array<Buffer> buffers_;
+  Array<void*> buffers_;
   size_t buffers_used_ = 0;
 };
 

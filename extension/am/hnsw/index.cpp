@@ -115,6 +115,10 @@ void complete(Index* index, core::Arena* arena, uint64_t seed) {
   core::Space& space = index->space;
   space.distance = distance_function(index->element, index->metric);
   space.code_metric = index->metric == Metric::inner_product ? core::CodeMetric::inner_product : core::CodeMetric::l2;
+  space.payload_bytes_max =
+      index->element == Element::sparse
+          ? static_cast<uint32_t>(sizeof(SparsePayload) + kMaxSparseElements * (sizeof(int32) + sizeof(float)))
+          : vector_bytes(*index);
   space.to_floats = index->element == Element::float16 ? half_payload_to_floats : float_payload_to_floats;
   if (space.layout.code_dimensions > 0) space.rotation.init(index->dimensions, seed, arena, kLeastCode);
   if (space.distance == nullptr)

@@ -133,6 +133,7 @@ bool PageSource::each_part(const core::Node* node, F&& part) {
 
 const void* PageSource::payload(const core::Node* node, void* buffer) {
   const core::NodeLayout& layout = index_->space.layout;
+  if (node->payload_bytes > index_->space.payload_bytes_max) return nullptr;
   if (layout.payload_inside(node->payload_bytes)) return memcpy(buffer, layout.payload(node), node->payload_bytes);
   const bool whole = each_part(node, [&](const uint8_t* bytes, uint32_t offset, uint32_t length) {
     memcpy(static_cast<char*>(buffer) + offset, bytes, length);
