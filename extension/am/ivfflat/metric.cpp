@@ -17,17 +17,13 @@ constexpr TypeSupport kVector = {VectorType::vector, 2000};
 constexpr TypeSupport kHalfvec = {VectorType::halfvec, 4000};
 constexpr TypeSupport kBit = {VectorType::bit, 64000};
 
-float length_of(const float* x, size_t n) {
+// In double where the square is beyond what a float can say.
+double length_of(const float* x, size_t n) {
   const float square = core::inner_product(x, x, n);
   if (std::isfinite(square) && square > 1e-30f) return std::sqrt(square);
-  // Beyond what the square of a float can say.
   double sum = 0;
   for (size_t i = 0; i < n; ++i) sum += static_cast<double>(x[i]) * x[i];
-  return static_cast<float>(std::sqrt(sum));
-}
-
-void divide(float* x, size_t n, float by) {
-  for (size_t i = 0; i < n; ++i) x[i] /= by;
+  return std::sqrt(sum);
 }
 
 }  // namespace
@@ -97,8 +93,9 @@ bool prepare(const Layout& layout, Metric metric, const core::Rotation* rotation
   else
     memcpy(x, value, n * sizeof(float));
   if (metric != Metric::l2) {
-    out->norm = length_of(x, n);
-    if (out->norm > 0) divide(x, n, out->norm);
+    const double length = length_of(x, n);
+    for (size_t i = 0; i < n && length > 0; ++i) x[i] = static_cast<float>(x[i] / length);
+    out->norm = static_cast<float>(length);
   }
   const bool zero = out->norm == 0;
   if (metric == Metric::cosine && !zero) {

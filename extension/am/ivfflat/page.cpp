@@ -111,10 +111,9 @@ void open_index(Relation relation, Index* index) {
   const char* problem = try_open_index(relation, index);
   if (problem == nullptr) return;
   if (problem != kPagesOfPgvector) report_corrupted(relation, kMetaBlock, problem);
-  ereport(ERROR,
-          (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-           errmsg("index \"%s\" was built by pgvector", RelationGetRelationName(relation)),
-           errhint("Rebuild it: REINDEX INDEX %s;", quote_identifier(RelationGetRelationName(relation)))));
+  ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                  errmsg("index \"%s\" was built by pgvector", RelationGetRelationName(relation)),
+                  errhint("Rebuild it: REINDEX INDEX %s;", quote_identifier(RelationGetRelationName(relation)))));
 }
 
 void init_page(Page page, PageKind kind) {

@@ -100,3 +100,19 @@ CREATE INDEX ON p USING ivfflat (v) WITH (lists = 3);
 EXPLAIN (COSTS OFF) SELECT id FROM p ORDER BY v <-> '[50,100.1,0]' LIMIT 3;
 SELECT id FROM p ORDER BY v <-> '[50,100.1,0]' LIMIT 3;
 DROP TABLE p;
+
+-- values near the limits of a float, in vectors with codes
+CREATE TABLE limits (id int, v vector(80));
+INSERT INTO limits SELECT i, array_fill((CASE i % 3 WHEN 0 THEN 3e38 WHEN 1 THEN -1e-40 ELSE i END)::real, ARRAY[80])::vector FROM generate_series(1, 300) i;
+CREATE INDEX limits_l2 ON limits USING ivfflat (v vector_l2_ops) WITH (lists = 5);
+CREATE INDEX limits_ip ON limits USING ivfflat (v vector_ip_ops) WITH (lists = 5);
+CREATE INDEX limits_cosine ON limits USING ivfflat (v vector_cosine_ops) WITH (lists = 5);
+INSERT INTO limits SELECT * FROM limits WHERE id <= 30;
+SET ivfflat.probes = 5;
+SELECT count(*) FROM (SELECT id FROM limits ORDER BY v <-> array_fill(5, ARRAY[80])::vector) rows;
+SELECT count(*) FROM (SELECT id FROM limits ORDER BY v <#> array_fill(5, ARRAY[80])::vector) rows;
+SELECT count(*) FROM (SELECT id FROM limits ORDER BY v <=> array_fill(5, ARRAY[80])::vector) rows;
+SELECT id FROM limits ORDER BY v <-> array_fill(5, ARRAY[80])::vector LIMIT 3;
+SELECT problem FROM vector_index_check('limits_l2') UNION SELECT problem FROM vector_index_check('limits_ip')
+  UNION SELECT problem FROM vector_index_check('limits_cosine');
+DROP TABLE limits;
