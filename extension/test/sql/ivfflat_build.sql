@@ -1,4 +1,6 @@
 -- ivfflat: what CREATE INDEX takes and refuses, and what lies in the catalog.
+CREATE SCHEMA ivfflat_build;
+SET search_path = ivfflat_build, public;
 CREATE TABLE t (id int, v vector(3), h halfvec(3), b bit(8));
 
 -- options
@@ -70,3 +72,4 @@ SELECT pg_index_has_property('t_v', 'index_scan') AS index_scan, pg_index_has_pr
 SELECT n, pg_indexam_progress_phasename(oid, n) FROM pg_am, generate_series(1, 5) n WHERE amname = 'ivfflat';
 
 DROP TABLE t;
+DROP SCHEMA ivfflat_build;

@@ -1,4 +1,6 @@
 -- ivfflat: what a scan returns, by the index alone.
+CREATE SCHEMA ivfflat_scan;
+SET search_path = ivfflat_scan, public;
 SET enable_seqscan = off;
 SET enable_sort = off;
 SET client_min_messages = warning;
@@ -116,3 +118,4 @@ SELECT id FROM limits ORDER BY v <-> array_fill(5, ARRAY[80])::vector LIMIT 3;
 SELECT problem FROM vector_index_check('limits_l2') UNION SELECT problem FROM vector_index_check('limits_ip')
   UNION SELECT problem FROM vector_index_check('limits_cosine');
 DROP TABLE limits;
+DROP SCHEMA ivfflat_scan;
