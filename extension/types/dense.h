@@ -246,15 +246,23 @@ Datum dense_mul(FunctionCallInfo fcinfo) {
 
 // Element by element, the shorter one first where one begins with the other.
 template <typename Element>
-int dense_compare(FunctionCallInfo fcinfo) {
-  const DenseView<Element> a(PG_GETARG_DATUM(0));
-  const DenseView<Element> b(PG_GETARG_DATUM(1));
+int compare_elements(const DenseView<Element>& a, const DenseView<Element>& b) {
   for (int i = 0; i < Min(a.dim, b.dim); i++) {
     const float x = to_float(a.x[i]), y = to_float(b.x[i]);
     if (x < y) return -1;
     if (x > y) return 1;
   }
   return a.dim < b.dim ? -1 : a.dim > b.dim;
+}
+
+template <typename Element>
+int dense_compare(FunctionCallInfo fcinfo) {
+  const DenseView<Element> a(PG_GETARG_DATUM(0));
+  const DenseView<Element> b(PG_GETARG_DATUM(1));
+  const int order = compare_elements(a, b);
+  a.free_copy(PG_GETARG_DATUM(0));
+  b.free_copy(PG_GETARG_DATUM(1));
+  return order;
 }
 
 template <typename Element>

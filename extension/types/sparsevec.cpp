@@ -81,9 +81,7 @@ double l2_norm(const SparseVector* vector) {
 }
 
 // As if the zeros were there; the shorter one first where one begins with the other.
-int compare(FunctionCallInfo fcinfo) {
-  const SparseVector* const a = sparse_argument(PG_GETARG_DATUM(0));
-  const SparseVector* const b = sparse_argument(PG_GETARG_DATUM(1));
+int compare_elements(const SparseVector* a, const SparseVector* b) {
   const int dim = Min(a->dim, b->dim);
   int i = 0, j = 0;
   for (;;) {
@@ -95,6 +93,16 @@ int compare(FunctionCallInfo fcinfo) {
     if (x < y) return -1;
     if (x > y) return 1;
   }
+}
+
+// Copies are freed: a sort, which calls this, frees no memory before its end.
+int compare(FunctionCallInfo fcinfo) {
+  const SparseVector* const a = sparse_argument(PG_GETARG_DATUM(0));
+  const SparseVector* const b = sparse_argument(PG_GETARG_DATUM(1));
+  const int order = compare_elements(a, b);
+  PG_FREE_IF_COPY(const_cast<SparseVector*>(a), 0);
+  PG_FREE_IF_COPY(const_cast<SparseVector*>(b), 1);
+  return order;
 }
 
 }  // namespace

@@ -31,14 +31,19 @@ template <typename Element>
 struct DenseView {
   const Element* x;
   int dim;
+  struct varlena* value;
 
-  explicit DenseView(Datum datum) {
-    const auto* const stored = PG_DETOAST_DATUM_PACKED(datum);  // apart: VARDATA_ANY evaluates its argument twice
-    const char* const data = VARDATA_ANY(stored);
+  explicit DenseView(Datum datum) : value(PG_DETOAST_DATUM_PACKED(datum)) {
+    const char* const data = VARDATA_ANY(value);
     int16 stored_dim;
     memcpy(&stored_dim, data, sizeof(stored_dim));
     dim = stored_dim;
     x = reinterpret_cast<const Element*>(data + 2 * sizeof(int16));
+  }
+
+  // For functions that a sort calls, which frees no memory before its end.
+  void free_copy(Datum datum) const {
+    if (value != reinterpret_cast<struct varlena*>(DatumGetPointer(datum))) pfree(value);
   }
 };
 
