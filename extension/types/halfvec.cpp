@@ -1,4 +1,5 @@
 // The SQL functions of halfvec (see dense.h).
+#include "pg/known_distance.h"
 #include "types/dense.h"
 #include "types/vector.h"
 
@@ -11,13 +12,20 @@ PG_FUNCTION(halfvec_send) { return dense_send<uint16_t>(fcinfo); }
 PG_FUNCTION(halfvec_typmod_in) { return dense_typmod_in<uint16_t>(fcinfo); }
 PG_FUNCTION(halfvec) { return dense_enforce_typmod<uint16_t>(fcinfo); }
 
-PG_FUNCTION(halfvec_l2_distance) { PG_RETURN_FLOAT8(sqrt(static_cast<double>(l2_squared(Pair<uint16_t>(fcinfo))))); }
+PG_FUNCTION(halfvec_l2_distance) {
+  RETURN_IF_KNOWN(fcinfo);
+  PG_RETURN_FLOAT8(sqrt(static_cast<double>(l2_squared(Pair<uint16_t>(fcinfo)))));
+}
 PG_FUNCTION(halfvec_l2_squared_distance) { PG_RETURN_FLOAT8(l2_squared(Pair<uint16_t>(fcinfo))); }
 PG_FUNCTION(halfvec_inner_product) { PG_RETURN_FLOAT8(cairn::inner_product(Pair<uint16_t>(fcinfo))); }
 PG_FUNCTION(halfvec_negative_inner_product) {
+  RETURN_IF_KNOWN(fcinfo);
   PG_RETURN_FLOAT8(-static_cast<double>(cairn::inner_product(Pair<uint16_t>(fcinfo))));
 }
-PG_FUNCTION(halfvec_cosine_distance) { PG_RETURN_FLOAT8(cosine_distance_of(cosine_parts(Pair<uint16_t>(fcinfo)))); }
+PG_FUNCTION(halfvec_cosine_distance) {
+  RETURN_IF_KNOWN(fcinfo);
+  PG_RETURN_FLOAT8(cosine_distance_of(cosine_parts(Pair<uint16_t>(fcinfo))));
+}
 // The angle over pi, of two vectors of unit length.
 PG_FUNCTION(halfvec_spherical_distance) {
   PG_RETURN_FLOAT8(acos(clamp_cosine(cairn::inner_product(Pair<uint16_t>(fcinfo)))) / M_PI);

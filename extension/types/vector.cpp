@@ -1,6 +1,7 @@
 // The SQL functions of vector (see dense.h).
 #include "types/vector.h"
 
+#include "pg/known_distance.h"
 #include "types/dense.h"
 
 using namespace cairn;
@@ -12,13 +13,20 @@ PG_FUNCTION(vector_send) { return dense_send<float>(fcinfo); }
 PG_FUNCTION(vector_typmod_in) { return dense_typmod_in<float>(fcinfo); }
 PG_FUNCTION(vector) { return dense_enforce_typmod<float>(fcinfo); }
 
-PG_FUNCTION(l2_distance) { PG_RETURN_FLOAT8(sqrt(static_cast<double>(l2_squared(Pair<float>(fcinfo))))); }
+PG_FUNCTION(l2_distance) {
+  RETURN_IF_KNOWN(fcinfo);
+  PG_RETURN_FLOAT8(sqrt(static_cast<double>(l2_squared(Pair<float>(fcinfo)))));
+}
 PG_FUNCTION(vector_l2_squared_distance) { PG_RETURN_FLOAT8(l2_squared(Pair<float>(fcinfo))); }
 PG_FUNCTION(inner_product) { PG_RETURN_FLOAT8(cairn::inner_product(Pair<float>(fcinfo))); }
 PG_FUNCTION(vector_negative_inner_product) {
+  RETURN_IF_KNOWN(fcinfo);
   PG_RETURN_FLOAT8(-static_cast<double>(cairn::inner_product(Pair<float>(fcinfo))));
 }
-PG_FUNCTION(cosine_distance) { PG_RETURN_FLOAT8(cosine_distance_of(cosine_parts(Pair<float>(fcinfo)))); }
+PG_FUNCTION(cosine_distance) {
+  RETURN_IF_KNOWN(fcinfo);
+  PG_RETURN_FLOAT8(cosine_distance_of(cosine_parts(Pair<float>(fcinfo))));
+}
 // The angle over pi, of two vectors of unit length.
 PG_FUNCTION(vector_spherical_distance) {
   PG_RETURN_FLOAT8(acos(clamp_cosine(cairn::inner_product(Pair<float>(fcinfo)))) / M_PI);

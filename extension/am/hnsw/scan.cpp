@@ -9,6 +9,7 @@
 #include "am/hnsw/am.h"
 #include "am/hnsw/page_source.h"
 #include "pg/arena.h"
+#include "pg/known_distance.h"
 
 #include <cmath>
 
@@ -48,6 +49,7 @@ struct Scan {
   size_t batch;    // nodes
   double squared_errors;
   float frontier;
+  bool looked_ahead;
   bool started;
   bool finished;
 };
@@ -74,6 +76,19 @@ void give_back(Memory* memory) {
   MemoryContextReset(memory->context);
   MemoryContextSetParent(memory->owner, TopMemoryContext);
   spare_memory = memory;
+}
+
+// What the operator that the scan is ordered by gives for the row just returned: the executor asks for it again.
+void know_distance(IndexScanDesc descriptor, const Scan& scan, float distance) {
+  const AttrNumber column = descriptor->indexRelation->rd_index->indkey.values[0];
+  if (column == 0 || scan.index.space.layout.code_dimensions == 0 ||
+      (descriptor->orderByData->sk_flags & SK_ISNULL) != 0)
+    return;
+  double value = distance;
+  if (scan.index.metric == Metric::l2) value = std::sqrt(value);
+  if (scan.index.metric == Metric::cosine) value /= 2;  // of vectors of length one: |a - b|^2 = 2 - 2 cos
+  pg::know_distance(
+      {descriptor, column, descriptor->orderByData->sk_func.fn_addr, descriptor->orderByData->sk_argument, value});
 }
 
 bool nearer(const Result& a, const Result& b) { return a.distance < b.distance; }
@@ -117,28 +132,39 @@ void read_batch(Scan* scan) {
   for (size_t i = scan->next; i < results.size(); ++i) results[waiting++] = results[i];
   results.truncate(waiting);
   scan->next = 0;
-  scan->search.run(
-      scan->query, static_cast<size_t>(ef_search), [&](core::NodeId, const core::Expansion& node) -> void* {
-        CHECK_FOR_INTERRUPTS();
-        for (size_t i = 0; i < node.heap_tid_count; ++i) results.push({node.distance, node.heap_tids[i]});
-        scan->visited += node.heap_tid_count;
-        ++scan->read;
-        if (std::isfinite(node.key))
-          scan->squared_errors += static_cast<double>(node.distance - node.key) * (node.distance - node.key);
-        return nullptr;
-      });
+  scan->search.run(scan->query, scan->batch, [&](core::NodeId, const core::Expansion& node) -> void* {
+    CHECK_FOR_INTERRUPTS();
+    for (size_t i = 0; i < node.heap_tid_count; ++i) results.push({node.distance, node.heap_tids[i]});
+    scan->visited += node.heap_tid_count;
+    ++scan->read;
+    if (std::isfinite(node.key))
+      scan->squared_errors += static_cast<double>(node.distance - node.key) * (node.distance - node.key);
+    return nullptr;
+  });
   std::sort(results.begin(), results.end(), nearer);
+  scan->looked_ahead = false;
+  MemoryContextSwitchTo(old);
+}
+
+// What is still to be read, if anything is: only for scans that want more than the first rows.
+void look_ahead(Scan* scan) {
+  const MemoryContext old = MemoryContextSwitchTo(scan->memory->context);
   const size_t memory_limit = static_cast<size_t>(work_mem * scan_mem_multiplier * 1024);
-  const size_t memory = scan->search.bytes() + results.size() * sizeof(Result);
+  const size_t memory = scan->search.bytes() + scan->results.size() * sizeof(Result);
   const bool enough = scan->visited >= static_cast<size_t>(max_scan_tuples) || memory > memory_limit;
-  // Later batches grow with what has been read, for scans that go on and on.
   scan->batch = Max(static_cast<size_t>(ef_search), scan->read / 4);
   scan->finished = enough || !scan->search.more(scan->batch);
+  scan->looked_ahead = true;
   if (!scan->finished)
     scan->frontier =
         scan->search.nearest_open() -
         kErrors * static_cast<float>(std::sqrt(scan->squared_errors / static_cast<double>(Max(scan->read, 1U))));
   MemoryContextSwitchTo(old);
+}
+
+bool is_settled(const Scan& scan, float distance) {
+  if (scan.finished || scan.returned < static_cast<size_t>(ef_search) / kFreeRows) return true;
+  return scan.looked_ahead && distance <= scan.frontier;
 }
 
 }  // namespace
@@ -149,10 +175,12 @@ IndexScanDesc begin_scan(Relation index, int keys, int orderbys) {
   scan->memory = take_memory();
   new (&scan->arena) pg::ContextArena(scan->memory->context, scan->memory->region, kRegionBytes);
   descriptor->opaque = scan;
+  pg::forget_distance_with(CurrentMemoryContext);
   return descriptor;
 }
 
 void rescan(IndexScanDesc descriptor, ScanKey keys, int, ScanKey orderbys, int) {
+  pg::forget_distance();
   if (keys != nullptr && descriptor->numberOfKeys > 0)
     memmove(descriptor->keyData, keys, static_cast<size_t>(descriptor->numberOfKeys) * sizeof(ScanKeyData));
   if (orderbys != nullptr && descriptor->numberOfOrderBys > 0)
@@ -176,9 +204,7 @@ bool get_tuple(IndexScanDesc descriptor, ScanDirection) {
     start(descriptor, scan);
   }
   for (;;) {
-    while (scan->next < scan->results.size() &&
-           (scan->finished || scan->results[scan->next].distance <= scan->frontier ||
-            scan->returned < static_cast<size_t>(ef_search) / kFreeRows)) {
+    while (scan->next < scan->results.size() && is_settled(*scan, scan->results[scan->next].distance)) {
       const Result& result = scan->results[scan->next++];
       if (result.distance < scan->last && iterative_scan != kScanRelaxed) continue;
       scan->last = result.distance;
@@ -186,14 +212,19 @@ bool get_tuple(IndexScanDesc descriptor, ScanDirection) {
       memcpy(&descriptor->xs_heaptid, &result.tid, sizeof(result.tid));
       descriptor->xs_recheck = false;
       descriptor->xs_recheckorderby = false;
+      know_distance(descriptor, *scan, result.distance);
       return true;
     }
     if (scan->finished) return false;
-    read_batch(scan);
+    if (scan->read > 0 && !scan->looked_ahead)
+      look_ahead(scan);
+    else
+      read_batch(scan);
   }
 }
 
 void end_scan(IndexScanDesc descriptor) {
+  pg::forget_distance();
   auto* scan = static_cast<Scan*>(descriptor->opaque);
   give_back(scan->memory);
   pfree(scan);
