@@ -1,4 +1,6 @@
 -- hnsw: what it accepts, what it refuses, and that a scan by the index gives the exact search's rows.
+CREATE SCHEMA hnsw;
+SET search_path = hnsw, public;
 SET client_min_messages = warning;
 CREATE TABLE t (id int, c int, v vector(3), h halfvec(3), b bit(8), s sparsevec(3));
 INSERT INTO t SELECT i, i % 20, ARRAY[i, 0, 0]::vector, ARRAY[i % 2000, 0, 0]::vector::halfvec, (i % 256)::bit(8),
