@@ -2,6 +2,7 @@
 
 Their programs are those of CAIRN_POSTGRES_BIN, a private tree that has the extension (tools/pgtree).
 """
+import ctypes
 import os
 import pathlib
 import re
@@ -30,6 +31,7 @@ def eventually(condition, what="it"):
     raise AssertionError(f"{what} did not come true within {PATIENCE_SECONDS} s")
 
 
+LIBC = ctypes.CDLL(None)
 # PostgreSQL refuses to run as root.
 AS_POSTGRES = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
 
@@ -41,6 +43,11 @@ def new_folder():
     if os.geteuid() == 0:
         shutil.chown(folder, "postgres", "postgres")
     return folder
+
+
+def die_with_parent():
+    """In a new process: an immediate shutdown when the test's process is gone (PR_SET_PDEATHSIG)."""
+    LIBC.prctl(1, signal.SIGQUIT)
 
 
 def state_and_parent(pid):
@@ -86,10 +93,11 @@ class Cluster:
         return file.read_text(errors="replace") if file.exists() else ""
 
     def start(self):
-        """Returns when it answers. Not by pg_ctl: a server that is our own child is gone for good once it was killed."""
+        """Returns when it answers. Not by pg_ctl: a server that is our own child is gone for good once it was killed, and ends
+        with the test that is killed itself."""
         with open(self.folder / "log", "ab") as log:
             self.server = subprocess.Popen([self.binaries / "postgres", "-D", self.data], cwd="/", stdin=subprocess.DEVNULL, stdout=log,
-                                           stderr=log, start_new_session=True, **AS_POSTGRES)
+                                           stderr=log, start_new_session=True, preexec_fn=die_with_parent, **AS_POSTGRES)
 
         def answers():
             assert self.server.poll() is None, f"the server did not start:\n{self.log()[-3000:]}"
