@@ -148,16 +148,20 @@ void mend_node(Vacuum* vacuum, core::NodeId id) {
       search.init(&vacuum->source, space.layout.code_dimensions != 0, false, &arena);
       core::Array<core::Neighbor> pool;
       pool.attach(&arena);
+      // The neighbours' vectors are wanted for codes only.
+      const auto next_buffer = [&] {
+        return space.layout.code_dimensions > 0 ? palloc(space.payload_bytes_max) : nullptr;
+      };
       search.start(id, 0);
       search.run(
           query, vacuum->index.ef_construction,
           [&](core::NodeId found, const core::Expansion& node) -> void* {
             if (found == id || node.level != level || node.heap_tid_count == 0 || vacuum->dead.contains(found))
-              return palloc(bytes);
+              return next_buffer();
             pool.push({found, node.distance, false, node.payload});
-            return palloc(bytes);
+            return next_buffer();
           },
-          palloc(bytes));
+          next_buffer());
       std::sort(pool.begin(), pool.end(),
                 [](const core::Neighbor& a, const core::Neighbor& b) { return a.distance < b.distance; });
       auto* edges = static_cast<uint8_t*>(arena.allocate(pool.size() * space.layout.edge_bytes + 1));
