@@ -260,7 +260,7 @@ def arguments():
     parser.add_argument("--cache", type=pathlib.Path, default=ROOT / "build/vectors", help="where the sets are kept (1.1 GB)")
     parser.add_argument("--cairn-with", default="m = 16, ef_construction = 64", help="storage parameters of Cairn's HNSW")
     parser.add_argument("--storage", choices=("plain", "external"), help="of the column, on both sides (default: the type's own, external)")
-    parser.add_argument("--compact-with", default="m = 8, ef_construction = 64", help="those of its compact form")
+    parser.add_argument("--compact-with", default="m = 10, ef_construction = 64", help="those of its compact form")
     parser.add_argument("--compact-kind", default="halfvec", help="the type that its compact form indexes")
     args = parser.parse_args()
     for given, known in ((args.sets, SETS), (args.only, CASES), (args.sides, ("stock", "cairn"))):

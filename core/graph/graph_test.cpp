@@ -191,12 +191,15 @@ TEST_F(GraphTest, SaysWhatDoesNotFit) {
   EXPECT_EQ(graph_.size(), added);
 }
 
-TEST(RandomLevel, OneInDegreeRises) {
+TEST(RandomLevel, OneInDegreeOrIn64Rises) {
   std::mt19937_64 random(1);
   int counts[3] = {};
-  for (int i = 0; i < 100000; ++i) ++counts[std::min(random_level(random(), 32), 2)];
-  EXPECT_NEAR(counts[1], 100000 / 32, 300);
-  EXPECT_NEAR(counts[2], 100000 / 1024, 50);
+  for (int i = 0; i < 1000000; ++i) ++counts[std::min(random_level(random(), 32), 2)];
+  EXPECT_NEAR(counts[1], 1000000 / 64, 700);
+  EXPECT_NEAR(counts[2], 1000000 / 4096, 80);
+  counts[1] = 0;
+  for (int i = 0; i < 100000; ++i) ++counts[std::min(random_level(random(), 200), 2)];
+  EXPECT_NEAR(counts[1], 100000 / 200, 120);
 }
 
 TEST(PageItem, RefusesWhatLeavesThePage) {

@@ -304,11 +304,12 @@ class Inserter {
   size_t buffers_used_ = 0;
 };
 
-// A level for a new element: 0 for all but one in `degree`, and so on (TPAMI 2020, section 4.1, with mL = 1 / ln
-// degree).
+// A level for a new element: 0 for all but one in `degree` (in 64 at least: the levels are for finding the way, and
+// each of their nodes is as large as one of level 0), and so on (TPAMI 2020, section 4.1).
 inline int random_level(uint64_t random, size_t degree) {
+  const uint64_t step = std::max<size_t>(degree, 64);
   int level = 0;
-  for (uint64_t bound = UINT64_MAX / degree; level < kMaxLevel && random < bound; bound /= degree) ++level;
+  for (uint64_t bound = UINT64_MAX / step; level < kMaxLevel && random < bound; bound /= step) ++level;
   return level;
 }
 

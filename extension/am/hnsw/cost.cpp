@@ -36,7 +36,7 @@ void estimate_cost(PlannerInfo* root, IndexPath* path, double loops, Cost* start
   const double dimensions = Max(TupleDescAttr(RelationGetDescr(index), 0)->atttypmod, 1);
   index_close(index, NoLock);
 
-  const double levels = std::log(rows) / std::log(2.0 * m);
+  const double levels = std::log(rows) / std::log(Max(2.0 * m, 64.0));
   const double first = Min(rows, ef_search + 4 * levels);
   const double node = cpu_operator_cost * (kOperatorsPerNode + kOperatorsPerCoordinate * dimensions);
   double random_page_cost_here;
