@@ -177,7 +177,7 @@ void check_database(const std::string& connection_string, const ServerConfig& co
     } else {
       findings.warn(
           std::string("extension ") + extension.name + " is missing (" + extension.purpose + ")",
-          std::string("install the package ") + extension.package + "-" + std::to_string(major) +
+          "install the package " + cluster::package_of(extension, major) +
               (embedded ? " and start the server again"
                         : "; then, as a superuser: CREATE EXTENSION \"" + std::string(extension.name) + "\""));
     }

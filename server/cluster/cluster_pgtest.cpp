@@ -73,6 +73,8 @@ class ClusterTest : public testing::Test {
     result.data_dir = data_dir;
     // Small: several of these may run on one machine at once.
     result.machine = Machine{.memory_bytes = 512u << 20, .cores = 2, .disk_free_bytes = 4ull << 30};
+    // The tree that has the extension `vector` (tools/with_cluster), where there is one.
+    if (const char* programs = std::getenv("CAIRN_POSTGRES_BIN")) result.binary_dir = programs;
     return result;
   }
   ClusterOptions options() const { return options_for(data_dir_); }

@@ -46,13 +46,14 @@ ResultSet execute(const Connection& connection, const char* sql) {
 }
 
 constexpr Extension kExtensions[] = {
-    {"uuid-ossp", "postgresql", "generates UUIDs"},
-    {"pg_trgm", "postgresql", "finds similar text; indexes LIKE '%...%'"},
-    {"hstore", "postgresql", "key/value pairs in a column"},
-    {"plperl", "postgresql-plperl", "the language that jsonb_plperl serves"},
-    {"jsonb_plperl", "postgresql-plperl", "hands JSON to functions in Perl"},
-    {"pgstattuple", "postgresql", "measures the bloat of tables and indexes"},
-    {"pg_stat_statements", "postgresql", "counts and times every statement"},
+    {"uuid-ossp", "postgresql-{}", "generates UUIDs"},
+    {"pg_trgm", "postgresql-{}", "finds similar text; indexes LIKE '%...%'"},
+    {"hstore", "postgresql-{}", "key/value pairs in a column"},
+    {"plperl", "postgresql-plperl-{}", "the language that jsonb_plperl serves"},
+    {"jsonb_plperl", "postgresql-plperl-{}", "hands JSON to functions in Perl"},
+    {"pgstattuple", "postgresql-{}", "measures the bloat of tables and indexes"},
+    {"pg_stat_statements", "postgresql-{}", "counts and times every statement"},
+    {"vector", "postgresql-{}-cairn-vector", "stores vectors and finds the nearest"},
 };
 
 constexpr const char* kFindDatabase = "SELECT FROM pg_database WHERE datname = 'cairn'";
@@ -89,8 +90,8 @@ void create_extensions(const Connection& connection) {
     const std::string sql = std::string("CREATE EXTENSION IF NOT EXISTS \"") + extension.name + "\"";
     const ResultSet result(PQexec(connection.get(), sql.c_str()));
     if (!succeeded(result)) {
-      log::warn("extension {} ({}) is not there: {}install the package {}-{}", extension.name, extension.purpose,
-                PQresultErrorMessage(result.get()), extension.package, PQserverVersion(connection.get()) / 10000);
+      log::warn("extension {} ({}) is not there: {}install the package {}", extension.name, extension.purpose,
+                PQresultErrorMessage(result.get()), package_of(extension, PQserverVersion(connection.get()) / 10000));
     }
   }
 }
@@ -119,6 +120,11 @@ constexpr const char* kProfilingOff[] = {
 }  // namespace
 
 std::span<const Extension> wanted_extensions() { return kExtensions; }
+
+std::string package_of(const Extension& extension, int major) {
+  std::string package = extension.package;
+  return package.replace(package.find("{}"), 2, std::to_string(major));
+}
 
 void prepare_database(const std::string& maintenance_connection, const std::string& cairn_connection) {
   {

@@ -9,11 +9,12 @@ namespace cairn::cluster {
 
 struct Extension {
   const char* name;
-  // The Debian package that brings it, for the advice when it is missing.
+  // The Debian package that brings it, for the advice when it is missing; {} is PostgreSQL's major version.
   const char* package;
   const char* purpose;
 };
 std::span<const Extension> wanted_extensions();
+std::string package_of(const Extension& extension, int major);
 
 // Makes what is missing. Both strings are a superuser's: to the database `postgres` and to the database `cairn`. A
 // missing extension is a warning in the log: only what uses it fails.
