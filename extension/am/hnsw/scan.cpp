@@ -16,8 +16,13 @@
 namespace cairn::hnsw {
 namespace {
 
-constexpr size_t kFreeRows = 4;  // of ef_search, one in so many
-constexpr float kErrors = 2;     // root mean squares of the estimates' error
+// A row is settled too when so many nodes were read for each row before it: estimates may never let the frontier pass
+// it, and a search for ten rows then reads thousands. Who wants more than the first rows is likely to have a filter,
+// and with it a row that turns up too late is one of few.
+constexpr size_t kFirstRows = 10;  // or a fourth of ef_search
+constexpr size_t kReadsOfARow = 4;
+constexpr size_t kReadsOfAFurtherRow = 32;
+constexpr float kErrors = 2;  // root mean squares of the estimates' error
 
 struct Result {
   float distance;
@@ -163,7 +168,9 @@ void look_ahead(Scan* scan) {
 }
 
 bool is_settled(const Scan& scan, float distance) {
-  if (scan.finished || scan.returned < static_cast<size_t>(ef_search) / kFreeRows) return true;
+  const bool first = scan.returned < Max(kFirstRows, static_cast<size_t>(ef_search) / kReadsOfARow);
+  const size_t reads = first ? kReadsOfARow : kReadsOfAFurtherRow;
+  if (scan.finished || scan.returned * reads < scan.read) return true;
   return scan.looked_ahead && distance <= scan.frontier;
 }
 
