@@ -8,13 +8,14 @@ import psycopg2
 import pytest
 from vectors import METHODS, fill, methods, vector
 
-ROWS, DIMENSIONS = 12000, 32
+ROWS, DIMENSIONS = 4000, 32
 ANSWER_SECONDS = 0.1
 TRIES = 5
+ROUNDS = 3
 
 pytestmark = pytest.mark.timeout(900)
 # A build that takes long enough to be stopped in its midst.
-LONG_BUILD = {"hnsw": "WITH (m = 24, ef_construction = 300)", "ivfflat": "WITH (lists = 3000)"}
+LONG_BUILD = {"hnsw": "WITH (m = 16, ef_construction = 200)", "ivfflat": "WITH (lists = 1500)"}
 
 
 @pytest.fixture
@@ -62,6 +63,14 @@ def answer_seconds(server, statement, after, settings=()):
     return ended[0] - asked if ended else None
 
 
+def assert_answered_at_once(*arguments):
+    """Tried again where it was late: a busy machine is now and then, a statement that does not look for a cancel always."""
+    medians = []
+    while not medians or medians[-1] >= ANSWER_SECONDS:
+        assert len(medians) < ROUNDS, f"a cancel is answered after {medians} s"
+        medians.append(median_answer(*arguments))
+
+
 def median_answer(server, statement, longest, settings=()):
     """The median over moments in the statement, less what a cancel takes in a statement that is only PostgreSQL's.
 
@@ -93,11 +102,11 @@ def test_a_build_is_cancelled_at_once(server, method, workers, rng):
     cursor.execute(create)
     whole = time.monotonic() - started
     cursor.execute("DROP INDEX items_v")
-    assert median_answer(server, create, whole, settings) < ANSWER_SECONDS
+    assert_answered_at_once(server, create, whole, settings)
     assert server.sql("SELECT count(*) FROM pg_class WHERE relname = 'items_v'") == [(0,)]
     assert server.sql("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'parallel worker'") == [(0,)]
     timed = server.connect().cursor()
-    timed.execute(f"SET statement_timeout = {max(int(whole * 300), 1)}")
+    timed.execute("SET statement_timeout = 20")
     with pytest.raises(psycopg2.errors.QueryCanceled, match="statement timeout"):
         timed.execute(create)
     server.no_crash()
@@ -111,7 +120,7 @@ def test_a_scan_is_cancelled_at_once(server, method, rng):
     settings = ["enable_seqscan = off", "enable_sort = off", *METHODS[method]["everything"]]
     statement = f"""SELECT count(*) FROM generate_series(1, 100000) n,
                     LATERAL (SELECT id FROM items ORDER BY v <-> '{vector(rng, DIMENSIONS)}' OFFSET n % 2) everything"""
-    assert median_answer(server, statement, 0.6, settings) < ANSWER_SECONDS
+    assert_answered_at_once(server, statement, 0.6, settings)
     cursor = connection.cursor()
     for setting in settings:
         cursor.execute(f"SET {setting}")
