@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "demo/api.h"
+#include "demo/neighbors.h"
 #include "demo/queries.h"
 #include "demo/report.h"
 #include "demo/server_process.h"
@@ -67,8 +68,10 @@ class Demo {
   void deploy(Step& step);
   void use_deployed(Step& step);
   void audit(Step& step);
+  void vectors(Step& step);
   void ask(const DashboardQuery& query, Step& step);
 
+  Database& database();
   // The best of these runs that the server knows, by validation accuracy, then loss.
   Run& best_run(const std::string& filter);
   std::string create_version(const Run& run, double test_accuracy);
@@ -106,6 +109,7 @@ void Demo::run() {
   add("deploy", &Demo::deploy);
   add("use", &Demo::use_deployed);
   add("audit", &Demo::audit);
+  add("vectors", &Demo::vectors);
   for (const DashboardQuery& query : dashboard_queries())
     report_.step(query.name, [this, &query](Step& step) { ask(query, step); });
 }
@@ -332,9 +336,25 @@ void Demo::audit(Step& step) {
   step.summary = fmt::format("{} events in the audit log: who did what to the model, and when", events.size());
 }
 
-void Demo::ask(const DashboardQuery& query, Step& step) {
+void Demo::vectors(Step& step) {
+  if (!vector_available(database())) {
+    step.summary =
+        "left out: the extension vector is not installed (docs/reference/vector.md says how; ./dev demo has it)";
+    return;
+  }
+  report_.progress("looking for the images nearest to each test image");
+  Database superuser(server_->connection_string("postgres"));
+  create_vector(superuser);
+  find_neighbors(database(), digits_, step);
+}
+
+Database& Demo::database() {
   if (!database_) database_ = std::make_unique<Database>(server_->connection_string());
-  Database::Result result = database_->run(query);
+  return *database_;
+}
+
+void Demo::ask(const DashboardQuery& query, Step& step) {
+  Database::Result result = database().run(query);
   step.figure("rows", result.table.rows.size());
   step.figure("median_ms", result.median_ms);
   step.figure("query", std::string(query.what));

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
-#include <vector>
 
 #include "base/error.h"
 
@@ -122,11 +121,14 @@ Database::Database(const std::string& connection_string)
   if (PQstatus(connection_.get()) != CONNECTION_OK)
     throw Error(ErrorCode::kTemporarilyUnavailable,
                 std::string("cannot connect to the database: ") + PQerrorMessage(connection_.get()));
-  execute("SET timezone = 'UTC'", nullptr);
+  execute("SET timezone = 'UTC'");
 }
 
-Database::Rows Database::execute(const char* sql, const char* parameter) {
-  Rows rows(PQexecParams(connection_.get(), sql, parameter ? 1 : 0, nullptr, &parameter, nullptr, nullptr, 0),
+Database::Rows Database::execute(const char* sql, const std::vector<std::string>& parameters) {
+  std::vector<const char*> values;
+  for (const std::string& parameter : parameters) values.push_back(parameter.c_str());
+  Rows rows(PQexecParams(connection_.get(), sql, static_cast<int>(values.size()), nullptr, values.data(), nullptr,
+                         nullptr, 0),
             &PQclear);
   const ExecStatusType status = PQresultStatus(rows.get());
   if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK)
@@ -135,12 +137,14 @@ Database::Rows Database::execute(const char* sql, const char* parameter) {
 }
 
 Database::Result Database::run(const DashboardQuery& query) {
-  execute(fmt::format("SET search_path = {}", query.search_path).c_str(), nullptr);
+  execute(fmt::format("SET search_path = {}", query.search_path).c_str());
+  std::vector<std::string> parameters;
+  if (query.parameter) parameters.emplace_back(query.parameter);
   std::vector<double> times;
   Rows rows(nullptr, &PQclear);
   for (int i = 0; i < kTimes; ++i) {
     const auto start = std::chrono::steady_clock::now();
-    rows = execute(query.sql, query.parameter);
+    rows = execute(query.sql, parameters);
     times.push_back(std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count());
   }
   std::sort(times.begin(), times.end());

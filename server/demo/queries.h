@@ -7,6 +7,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "demo/report.h"
 
@@ -29,6 +30,10 @@ class Database {
   // Throws Error.
   explicit Database(const std::string& connection_string);
 
+  using Rows = std::unique_ptr<PGresult, decltype(&PQclear)>;
+  // Throws Error with PostgreSQL's message.
+  Rows execute(const char* sql, const std::vector<std::string>& parameters = {});
+
   struct Result {
     Table table;
     double median_ms = 0;
@@ -37,8 +42,6 @@ class Database {
   Result run(const DashboardQuery& query);
 
  private:
-  using Rows = std::unique_ptr<PGresult, decltype(&PQclear)>;
-  Rows execute(const char* sql, const char* parameter);
   std::unique_ptr<PGconn, decltype(&PQfinish)> connection_;
 };
 

@@ -14,7 +14,7 @@ import requests
 
 pytestmark = pytest.mark.skipif(os.environ.get("CAIRN_TEST_TARGET") == "mlflow", reason="this is Cairn's own command")
 
-STEPS = ["server", "data", "sweep", "history", "choose", "register", "approve", "promote", "deploy", "use", "audit",
+STEPS = ["server", "data", "sweep", "history", "choose", "register", "approve", "promote", "deploy", "use", "audit", "vectors",
          "dashboard 1", "dashboard 2", "dashboard 3", "dashboard 4", "dashboard 5", "windows 1", "windows 2"]
 
 
@@ -58,6 +58,15 @@ def start(folder):
         process.wait()
 
 
+@pytest.fixture
+def bare_postgres(folder):
+    """Programs of a PostgreSQL without the extension vector."""
+    root = pathlib.Path(__file__).resolve().parents[2]
+    tree = folder / "postgresql"
+    yield subprocess.run([root / "tools" / "pgtree", tree, "none"], check=True, capture_output=True, text=True).stdout.strip()
+    shutil.rmtree(tree)
+
+
 def test_every_step_holds(start):
     process = start("--json")
     out, err = process.communicate(timeout=240)
@@ -72,17 +81,23 @@ def test_every_step_holds(start):
     assert figures["sweep"]["points"] >= figures["sweep"]["epochs"] >= 24 * 20
     assert figures["choose"]["validation_accuracy"] > 0.95
     assert figures["use"]["test_accuracy"] == figures["register"]["test_accuracy"] > 0.95
+    vectors = figures["vectors"]
+    assert vectors["images"] == figures["data"]["train"] + figures["data"]["validation"]
+    assert vectors["questions"] == figures["data"]["test"]
+    assert 0.95 <= vectors["recall"] <= 1 and 0.95 <= vectors["accuracy"] <= 1
+    assert min(vectors["build_ms"], vectors["index_ms"], vectors["exact_ms"]) > 0
     assert figures["windows 1"]["rows"] == 2 * figures["sweep"]["epochs"] / figures["sweep"]["runs"]
 
 
-def test_kept_server_serves_what_was_made_until_it_is_told_to_stop(start):
-    process = start("--keep")
+def test_without_the_extension_too_the_kept_server_serves_what_was_made_until_it_is_told_to_stop(start, bare_postgres):
+    process = start("--keep", "--postgres-bin", bare_postgres)
     output = ""
     while not re.search(r"steps held", output):
         line = process.stdout.readline()
         assert line, process.stderr.read()
         output += line
     assert f"{len(STEPS)} of {len(STEPS)} steps held" in output
+    assert "the extension vector is not installed" in output
     url = re.search(r"http://127\.0\.0\.1:\d+", output)[0]
     model = requests.get(url + "/api/2.0/mlflow/registered-models/get", params={"name": "digits"}, timeout=30).json()["registered_model"]
     assert model["aliases"] == [{"alias": "champion", "version": "2"}]
