@@ -205,7 +205,8 @@ void mend_edges(Vacuum* vacuum) {
 // Nothing leads to the dead nodes any more but a scan that is under way, and that is content with whatever it finds
 // there.
 void free_places(Vacuum* vacuum) {
-  for (size_t i = 0; i < vacuum->dead_list.size(); ++i) {
+  // The higher levels first: a crash in between leaves no node above a place that is used again.
+  for (size_t i = vacuum->dead_list.size(); i-- > 0;) {
     vacuum_delay_point();
     const PageSource::Locked at = vacuum->source.lock(vacuum->dead_list[i], BUFFER_LOCK_EXCLUSIVE);
     if (at.node == nullptr) continue;
