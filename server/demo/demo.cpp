@@ -343,8 +343,6 @@ void Demo::vectors(Step& step) {
     return;
   }
   report_.progress("looking for the images nearest to each test image");
-  Database superuser(server_->connection_string("postgres"));
-  create_vector(superuser);
   find_neighbors(database(), digits_, step);
 }
 

@@ -154,8 +154,6 @@ bool vector_available(Database& database) {
   return PQntuples(database.execute("SELECT FROM pg_available_extensions WHERE name = 'vector'").get()) > 0;
 }
 
-void create_vector(Database& superuser) { superuser.execute("CREATE EXTENSION IF NOT EXISTS vector SCHEMA public"); }
-
 void find_neighbors(Database& database, const Digits& digits, Step& step) {
   const int images = load(database, digits);
   const double build_ms = build_index(database);

@@ -8,10 +8,8 @@
 
 namespace cairn::demo {
 
-// Whether CREATE EXTENSION would find it.
+// Whether the server found it to install, as it does with the extensions that it wants.
 bool vector_available(Database& database);
-// Needs a superuser's connection.
-void create_vector(Database& superuser);
 // Makes the table and the index in a schema of their own. Throws Error when they do not hold.
 void find_neighbors(Database& database, const Digits& digits, Step& step);
 

@@ -111,10 +111,10 @@ void ServerProcess::wait_until_it_listens() {
 
 int ServerProcess::port() const { return std::atoi(url_.c_str() + url_.rfind(':') + 1); }
 
-std::string ServerProcess::connection_string(const std::string& role) const {
+std::string ServerProcess::connection_string() const {
   const auto found = cluster::running_connection_string(directory_);
   if (!found) throw Error(ErrorCode::kTemporarilyUnavailable, "the server's database does not run any more");
-  return *found + " user=" + role;  // the last one counts
+  return *found;
 }
 
 bool ServerProcess::running() {

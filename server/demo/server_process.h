@@ -19,8 +19,8 @@ class ServerProcess {
   const std::string& url() const { return url_; }
   int port() const;
   const std::string& directory() const { return directory_; }
-  // To its database, as the role that owns it or as `postgres`, the superuser.
-  std::string connection_string(const std::string& role = "cairn") const;
+  // To its database.
+  std::string connection_string() const;
   bool running();
   std::string log_tail() const;
 
