@@ -60,8 +60,8 @@ class PageSource {
   uint32_t copied_bytes() const {
     return static_cast<uint32_t>(sizeof(core::Node)) + index_->space.layout.edges_bytes();
   }
-  // Header and codes; the processor's own prefetching goes on from there.
-  uint32_t prefetched_bytes() const { return Min(copied_bytes(), 4096U); }
+  // The header and the first codes: more made no difference, the processor reads on by itself.
+  uint32_t prefetched_bytes() const { return Min(copied_bytes(), 1024U); }
   void write_difference(const Locked& at);
   bool payload_distance(const core::Node* node, const core::Query& query, float* out);
   template <class F>
