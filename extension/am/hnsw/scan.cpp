@@ -1,8 +1,8 @@
 // Index scans: ORDER BY column <op> query. The search is run in batches of nodes. Rows come out in the order of their
-// exact distances. The first ones, a quarter of ef_search, come when the first batch has been read. Who wants more (a
-// filter, mostly) gets a row when it is nearer than what is still to be read: than the best estimate among that, less
-// twice the error that estimates have had in this scan. So few turn up too late; with the order kept (iterative_scan
-// off or strict_order) one that does is dropped.
+// exact distances. The first ones, ten or a quarter of ef_search, come when the first batch has been read. Who wants
+// more (a filter, mostly) gets a row when it is nearer than what is still to be read: than the best estimate among
+// that, less twice the error that estimates have had in this scan. So few turn up too late; with the order kept
+// (iterative_scan off or strict_order) one that does is dropped.
 //
 // With iterative_scan = off the scan goes on beyond the first batch too: a filter then still gets its rows. Both bounds
 // of iterative scans (max_scan_tuples, work_mem) hold for all modes.
@@ -168,9 +168,9 @@ void look_ahead(Scan* scan) {
 }
 
 bool is_settled(const Scan& scan, float distance) {
-  const bool first = scan.returned < Max(kFirstRows, static_cast<size_t>(ef_search) / kReadsOfARow);
-  const size_t reads = first ? kReadsOfARow : kReadsOfAFurtherRow;
-  if (scan.finished || scan.returned * reads < scan.read) return true;
+  if (scan.read == 0) return false;
+  if (scan.finished || scan.returned < Max(kFirstRows, static_cast<size_t>(ef_search) / kReadsOfARow)) return true;
+  if (scan.returned * kReadsOfAFurtherRow < scan.read) return true;
   return scan.looked_ahead && distance <= scan.frontier;
 }
 
