@@ -358,9 +358,12 @@ def test_progress_of_a_build_is_shown(pg, vector_database):
 @pytest.mark.parametrize("method", METHODS)
 def test_cancelled_and_failed_builds_leave_nothing(pg, method):
     fill(pg, rows=3000, dimensions=64)
+    # However fast the machine: a millisecond a row.
+    pg.run("CREATE FUNCTION slow(v vector) RETURNS vector IMMUTABLE LANGUAGE plpgsql AS "
+           "'BEGIN PERFORM pg_sleep(0.001); RETURN v; END'")
     before = pg.value("SELECT pg_database_size(current_database())")
-    pg.run("SET statement_timeout = '30ms'")
-    assert pg.refused(f"CREATE INDEX i ON items USING {method} (v vector_l2_ops)").sqlstate == "57014"
+    pg.run("SET statement_timeout = '100ms'")
+    assert pg.refused(f"CREATE INDEX i ON items USING {method} ((slow(v)::vector(64)) vector_l2_ops)").sqlstate == "57014"
     pg.run("RESET statement_timeout")
     assert pg.run("SELECT FROM pg_class WHERE relname = 'i'") == []
     assert pg.value("SELECT pg_database_size(current_database())") < before + (1 << 20)
