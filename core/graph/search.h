@@ -184,6 +184,11 @@ class Search {
     return !open_.empty();
   }
 
+  // One more node to start from. Before a more().
+  void add(const Candidate& candidate) {
+    if (seen_.insert(candidate.id)) open_.push(candidate);
+  }
+
   // The key of the nearest that is known and not read; valid after more() returned true.
   float nearest_open() const { return open_[0].key; }
 

@@ -55,6 +55,9 @@ struct Scan {
   double squared_errors;
   float frontier;
   bool looked_ahead;
+  core::NodeId entry;
+  int entry_level;
+  bool climbed;
   bool started;
   bool finished;
 };
@@ -121,8 +124,9 @@ void start(IndexScanDesc descriptor, Scan* scan) {
   if (meta.entry_block == core::kNoBlock || meta.entry_level > core::kMaxLevel) {
     scan->finished = true;
   } else {
-    const core::Candidate at = core::descend(&scan->search, scan->query,
-                                             core::node_id(meta.entry_block, meta.entry_offset), meta.entry_level, 0);
+    scan->entry = core::node_id(meta.entry_block, meta.entry_offset);
+    scan->entry_level = meta.entry_level;
+    const core::Candidate at = core::descend(&scan->search, scan->query, scan->entry, scan->entry_level, 0);
     scan->finished = at.id == 0;
     if (!scan->finished) scan->search.start(at.id, at.key);
   }
@@ -151,6 +155,29 @@ void read_batch(Scan* scan) {
   MemoryContextSwitchTo(old);
 }
 
+// After many deletions, or with many equal vectors, the lowest level may have come apart; the one above it holds
+// together. A scan that has read all that it can reach goes on from all that level 1 leads to, once. False: there is
+// nothing more.
+bool climb(Scan* scan) {
+  if (scan->climbed || scan->entry_level == 0) return false;
+  scan->climbed = true;
+  core::Search<PageSource> above;
+  above.init(&scan->source, scan->index.space.layout.code_dimensions != 0, true, &scan->arena);
+  const core::Candidate at = core::descend(&above, scan->query, scan->entry, scan->entry_level, 1);
+  if (at.id == 0) return false;
+  size_t read = 0;
+  above.start(at.id, at.key);
+  do {
+    above.run(scan->query, scan->batch, [&](core::NodeId, const core::Expansion& node) -> void* {
+      CHECK_FOR_INTERRUPTS();
+      if (node.level == 1) scan->search.add({node.distance, node.down});
+      ++read;
+      return nullptr;
+    });
+  } while (read < static_cast<size_t>(max_scan_tuples) && above.more(scan->batch));
+  return scan->search.more(scan->batch);
+}
+
 // What is still to be read, if anything is: only for scans that want more than the first rows.
 void look_ahead(Scan* scan) {
   const MemoryContext old = MemoryContextSwitchTo(scan->memory->context);
@@ -158,7 +185,7 @@ void look_ahead(Scan* scan) {
   const size_t memory = scan->search.bytes() + scan->results.size() * sizeof(Result);
   const bool enough = scan->visited >= static_cast<size_t>(max_scan_tuples) || memory > memory_limit;
   scan->batch = Max(static_cast<size_t>(ef_search), scan->read / 4);
-  scan->finished = enough || !scan->search.more(scan->batch);
+  scan->finished = enough || (!scan->search.more(scan->batch) && !climb(scan));
   scan->looked_ahead = true;
   if (!scan->finished)
     scan->frontier =

@@ -128,7 +128,7 @@ void choose_entry(Vacuum* vacuum) {
   vacuum->source.replace_entry(best, best_level);
 }
 
-// Edges to dead nodes give way to edges to the nearest live ones that a search from the node finds.
+// Edges to dead nodes give way to edges to live ones that a search from the node finds.
 void mend_node(Vacuum* vacuum, core::NodeId id) {
   const MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "hnsw vacuum node", ALLOCSET_DEFAULT_SIZES);
   const MemoryContext old = MemoryContextSwitchTo(context);
@@ -148,10 +148,7 @@ void mend_node(Vacuum* vacuum, core::NodeId id) {
       search.init(&vacuum->source, space.layout.code_dimensions != 0, false, &arena);
       core::Array<core::Neighbor> pool;
       pool.attach(&arena);
-      // The neighbours' vectors are wanted for codes only.
-      const auto next_buffer = [&] {
-        return space.layout.code_dimensions > 0 ? palloc(space.payload_bytes_max) : nullptr;
-      };
+      const auto next_buffer = [&] { return palloc(space.payload_bytes_max); };
       search.start(id, 0);
       search.run(
           query, vacuum->index.ef_construction,
@@ -162,12 +159,12 @@ void mend_node(Vacuum* vacuum, core::NodeId id) {
             return next_buffer();
           },
           next_buffer());
-      std::sort(pool.begin(), pool.end(),
-                [](const core::Neighbor& a, const core::Neighbor& b) { return a.distance < b.distance; });
+      // In the order of an insertion: first those that lead somewhere else than a nearer one does.
+      core::select_neighbors(space, bytes, &pool);
       auto* edges = static_cast<uint8_t*>(arena.allocate(pool.size() * space.layout.edge_bytes + 1));
       for (size_t i = 0; i < pool.size(); ++i) {
         auto* edge = reinterpret_cast<core::Edge*>(edges + i * space.layout.edge_bytes);
-        edge->set(pool[i].id, pool[i].distance, 0);
+        edge->set(pool[i].id, pool[i].distance, pool[i].dominated ? core::Edge::kFill : 0);
         edge->factors = {};
         if (space.layout.code_dimensions > 0)
           edge->factors = core::make_edge_codes(space, pool[i].payload, &scratch, edge->bits()).forward;
@@ -242,7 +239,7 @@ void free_places(Vacuum* vacuum) {
 
 }  // namespace
 
-// Puts the given edges, nearest first, in place of those to dead nodes, as far as they are not there already; what is
+// Puts the given edges, best first, in place of those to dead nodes, as far as they are not there already; what is
 // left of the dead ones is closed up.
 bool replace_dead_edges(const core::NodeLayout& layout, core::Node* node, const core::IdSet& dead, const uint8_t* edges,
                         size_t count) {
@@ -252,7 +249,6 @@ bool replace_dead_edges(const core::NodeLayout& layout, core::Node* node, const 
   for (size_t i = 0; i < node->edge_count; ++i) {
     core::Edge* edge = layout.edge(node, i);
     if (dead.contains(edge->id())) {
-      const uint16_t flags = edge->flags();
       const core::Edge* found = nullptr;
       for (; next < count && found == nullptr; ++next) {
         const auto* candidate = reinterpret_cast<const core::Edge*>(edges + next * layout.edge_bytes);
@@ -264,7 +260,6 @@ bool replace_dead_edges(const core::NodeLayout& layout, core::Node* node, const 
       changed = true;
       if (found == nullptr) continue;
       memcpy(edge, found, layout.edge_bytes);
-      edge->set(edge->id(), edge->distance(), flags);
     }
     if (kept != i) memcpy(layout.edge(node, kept), edge, layout.edge_bytes);
     ++kept;
