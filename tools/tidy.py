@@ -65,7 +65,7 @@ def check_engine_layering(file, lines, part):
         if include[1] == '"' and not own and not name.startswith("hwy/") and wall not in file.parents:
             complain(file, number, f"{name} is not in {' or '.join(f'{root.name}/' for root in roots)}: "
                      "includes are written from there" + ("; PostgreSQL's headers are for pg/pg.h" if part == "extension" else ""))
-        elif part == "core" and not re.search(r"_(test|fuzz|bench)\.cpp$", file.name) and name in FORBIDDEN_IN_CORE:
+        elif part == "core" and not re.search(r"(_(test|fuzz|bench)\.cpp|^testing\.h)$", file.name) and name in FORBIDDEN_IN_CORE:
             complain(file, number, f"core allocates from an Arena and throws nothing: <{name}> is for its tests")
 
 

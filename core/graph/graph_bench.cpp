@@ -10,15 +10,11 @@
 #include <thread>
 #include <vector>
 
+#include "base/testing.h"
 #include "graph/memory.h"
 
 namespace cairn::core {
 namespace {
-
-class MallocArena final : public Arena {
- public:
-  void* allocate(size_t bytes) override { return std::aligned_alloc(64, (bytes + 63) / 64 * 64); }
-};
 
 template <class T>
 std::vector<T> load(const std::string& path, int32_t* rows, int32_t* columns) {

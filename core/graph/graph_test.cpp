@@ -9,21 +9,11 @@
 #include <thread>
 #include <vector>
 
+#include "base/testing.h"
 #include "graph/memory.h"
 
 namespace cairn::core {
 namespace {
-
-class TestArena final : public Arena {
- public:
-  void* allocate(size_t bytes) override {
-    blocks_.emplace_back(std::aligned_alloc(64, (bytes + 63) / 64 * 64), &std::free);
-    return blocks_.back().get();
-  }
-
- private:
-  std::vector<std::unique_ptr<void, decltype(&std::free)>> blocks_;
-};
 
 float float_l2(const void* a, const void* b, size_t bytes) {
   return l2_squared(static_cast<const float*>(a), static_cast<const float*>(b), bytes / 4);
@@ -70,8 +60,8 @@ class GraphTest : public testing::Test {
     graph_.put_highest_first();
     std::atomic<size_t> next{1};
     std::vector<std::thread> workers;
-    std::vector<std::unique_ptr<TestArena>> arenas;
-    for (size_t i = 0; i < threads; ++i) arenas.push_back(std::make_unique<TestArena>());
+    std::vector<std::unique_ptr<MallocArena>> arenas;
+    for (size_t i = 0; i < threads; ++i) arenas.push_back(std::make_unique<MallocArena>());
     MemorySource first;
     first.init(&space_, &graph_, 128, &arena_);
     first.insert(0);
@@ -86,7 +76,7 @@ class GraphTest : public testing::Test {
 
   // The rows of all nodes read, by their exact distance.
   std::vector<std::pair<float, uint16_t>> search(const std::vector<float>& vector, size_t ef, int batches = 1) {
-    TestArena arena;
+    MallocArena arena;
     Scratch scratch;
     scratch.init(space_, &arena);
     MemorySource source;
@@ -128,7 +118,7 @@ class GraphTest : public testing::Test {
   }
 
   size_t dimensions_ = 0;
-  TestArena arena_;
+  MallocArena arena_;
   Space space_{};
   MemoryGraph graph_;
   std::mt19937_64 random_{1};

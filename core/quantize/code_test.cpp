@@ -8,22 +8,12 @@
 #include <random>
 #include <vector>
 
+#include "base/testing.h"
 #include "kernels/code.h"
 #include "quantize/rotation.h"
 
 namespace cairn::core {
 namespace {
-
-class TestArena final : public Arena {
- public:
-  void* allocate(size_t bytes) override {
-    blocks_.emplace_back(std::aligned_alloc(64, (bytes + 63) / 64 * 64), &std::free);
-    return blocks_.back().get();
-  }
-
- private:
-  std::vector<std::unique_ptr<void, decltype(&std::free)>> blocks_;
-};
 
 std::vector<float> random_floats(size_t n, std::mt19937* random) {
   std::normal_distribution<float> normal;
@@ -41,7 +31,7 @@ double dot(const std::vector<float>& a, const std::vector<float>& b) {
 TEST(Rotation, KeepsInnerProductsAndSpreadsASingleCoordinate) {
   std::mt19937 random(1);
   for (size_t d : {3, 64, 100, 128, 768, 1536, 1990, 3072}) {
-    TestArena arena;
+    MallocArena arena;
     Rotation rotation;
     rotation.init(d, 42, &arena);
     const auto a = random_floats(d, &random);
@@ -60,7 +50,7 @@ TEST(Rotation, KeepsInnerProductsAndSpreadsASingleCoordinate) {
 // The mean of many estimates is the distance, their spread is what RaBitQ promises, and both directions agree.
 void check_estimates(CodeMetric metric, size_t d, size_t code_dimensions, double spread_limit) {
   std::mt19937 random(7);
-  TestArena arena;
+  MallocArena arena;
   double error_sum = 0, error_squares = 0;
   const int rounds = 400;
   for (int round = 0; round < rounds; ++round) {

@@ -9,27 +9,12 @@
 #include <set>
 #include <vector>
 
+#include "base/testing.h"
 #include "kernels/distance.h"
 #include "kernels/nearest.h"
 
 namespace cairn::core {
 namespace {
-
-class BlockArena final : public Arena {
- public:
-  ~BlockArena() {
-    for (void* block : blocks_) std::free(block);
-  }
-  void* allocate(size_t bytes) override {
-    blocks_.push_back(std::aligned_alloc(64, (bytes + 64) / 64 * 64));
-    used += bytes;
-    return blocks_.back();
-  }
-  size_t used = 0;
-
- private:
-  std::vector<void*> blocks_;
-};
 
 constexpr size_t kDimensions = 48;
 
@@ -47,7 +32,7 @@ std::vector<float> clustered(size_t clusters, size_t per_cluster, float far_away
 }
 
 std::vector<float> run(const std::vector<float>& points, size_t lists, const Workers& workers, bool spherical = false) {
-  BlockArena arena;
+  MallocArena arena;
   KmeansOptions options{.dimensions = kDimensions, .lists = lists, .spherical = spherical};
   std::vector<float> centroids(lists * kDimensions);
   const size_t count = points.size() / kDimensions;
@@ -150,7 +135,7 @@ TEST(Kmeans, FindsClustersOfBits) {
         points[points.size() - kBytes + random() % kBytes] ^= static_cast<uint8_t>(1 << random() % 8);
     }
   }
-  BlockArena arena;
+  MallocArena arena;
   std::vector<uint8_t> centroids(kClusters * kBytes);
   kmeans_bits(points.data(), kClusters * kEach, {.dimensions = kBytes, .lists = kClusters}, {}, &arena,
               centroids.data());
