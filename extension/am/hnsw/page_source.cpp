@@ -3,33 +3,12 @@
 #include <cmath>
 #include <limits>
 
+#include "pg/recent_buffers.h"
+
 namespace cairn::hnsw {
 namespace {
 
 constexpr uint32_t kMaxNodeBytes = BLCKSZ;
-
-// Buffers where pages were last seen, a number a block, in the relation's cache entry: ReadRecentBuffer then spares the
-// look-up in the shared table. The entry may be dropped whenever invalidations are taken in, so it is asked for anew at
-// each read.
-struct RecentBuffers {
-  BlockNumber count;
-  Buffer buffers[FLEXIBLE_ARRAY_MEMBER];
-};
-
-Buffer* recent_buffer(Relation index, BlockNumber block, BlockNumber blocks) {
-  auto* recent = static_cast<RecentBuffers*>(index->rd_amcache);
-  if (recent == nullptr || block >= recent->count) {
-    if (recent != nullptr) pfree(recent);
-    index->rd_amcache = nullptr;
-    const BlockNumber count = blocks + blocks / 8 + 64;
-    recent = static_cast<RecentBuffers*>(
-        MemoryContextAllocExtended(index->rd_indexcxt, offsetof(RecentBuffers, buffers) + count * sizeof(Buffer),
-                                   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO));
-    recent->count = count;
-    index->rd_amcache = recent;
-  }
-  return &recent->buffers[block];
-}
 
 // A page that vacuum has given back, or a new one; exclusively locked. What the free space map says is only believed
 // where the page agrees: the map is not in the WAL.
@@ -73,15 +52,11 @@ Buffer PageSource::read_block(BlockNumber block) {
     blocks_ = RelationGetNumberOfBlocks(relation);
     if (block >= blocks_) return InvalidBuffer;
   }
-  Buffer* recent = recent_buffer(relation, block, blocks_);
-  if (*recent != InvalidBuffer && ReadRecentBuffer(relation->rd_locator, MAIN_FORKNUM, block, *recent)) return *recent;
-  const Buffer buffer = ReadBuffer(relation, block);
-  *recent_buffer(relation, block, blocks_) = buffer;
-  return buffer;
+  return pg::read_recent_buffer(relation, block, blocks_);
 }
 
 void PageSource::prefetch(core::NodeId id) {
-  const auto* recent = static_cast<const RecentBuffers*>(index_->relation->rd_amcache);
+  const auto* recent = static_cast<const pg::RecentBuffers*>(index_->relation->rd_amcache);
   const BlockNumber block = core::node_block(id);
   if (recent == nullptr || block >= recent->count || recent->buffers[block] <= 0) return;
   // Not pinned: the bytes are not looked at. Nodes of one length fill a page from its end.

@@ -2,7 +2,7 @@
 // is).
 //
 // Locks: one node's page at a time, shared to read and exclusive to change; while it is held shared, the node's vector
-// pages may be locked shared too. Before the meta page's lock no page's lock is taken after it but that of a new page.
+// pages may be locked shared too. Who holds the meta page's lock takes no other but a new page's.
 // Everything read from a page is checked before it is used as an offset or a length: a damaged node is as one that is
 // not there.
 #pragma once

@@ -6,11 +6,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "am/ivfflat/metric.h"
 #include "am/ivfflat/page.h"
 #include "am/ivfflat/settings.h"
+#include "pg/planner.h"
 
 namespace cairn::ivfflat {
 namespace {
@@ -45,13 +45,7 @@ void estimate_cost(PlannerInfo*, IndexPath* path, double, Cost* startup, Cost* t
   *selectivity = 1;
   *correlation = 0;
   *pages = path->indexinfo->pages;
-  if (path->indexorderbys == NIL) {  // it can do nothing else; not infinity, of which the planner would make NaN
-    *startup = *total = std::numeric_limits<double>::max();
-#if PG_VERSION_NUM >= 180000
-    path->path.disabled_nodes = 2;  // else enable_seqscan = off would choose it
-#endif
-    return;
-  }
+  if (path->indexorderbys == NIL) return pg::refuse_path(path, startup, total);  // it can do nothing else
   const Shape shape = shape_of(path->indexinfo);
   const Layout& layout = shape.layout;
   double random_page_cost, seq_page_cost;
