@@ -209,7 +209,7 @@ class Inserter {
             down = e.down;
           }
           // Not to a dead one: vacuum, which may be past this element's page, is about to give its place away.
-          if (e.level == level && e.heap_tid_count > 0) plan.neighbors.push({id, e.distance, false, e.payload});
+          if (e.level == level && e.alive()) plan.neighbors.push({id, e.distance, false, e.payload});
           return next_buffer();
         },
         next_buffer());

@@ -43,8 +43,7 @@ bool MemoryGraph::add(const void* payload, uint32_t payload_bytes, int level, He
     made->level = static_cast<uint8_t>(l);
     made->payload_bytes = payload_bytes;
     made->payload_block = inside ? kNoBlock : outside;
-    made->down_block = node_block(below);
-    made->down_offset = node_offset(below);
+    made->set_down(below);
     if (inside) std::memcpy(layout.payload(made), payload, payload_bytes);
     made->heap_tid_count = 1;
     made->heap_tids[0] = tid;
@@ -86,12 +85,12 @@ void MemorySource::insert(size_t i) {
   const int level = graph_->node(id)->level;
   for (int l = level; l >= 0; --l) {
     levels_[l] = id;
-    const Node* node = graph_->node(id);
-    id = node_id(node->down_block, node->down_offset);
+    id = graph_->node(id)->down();
   }
+  overflowed_ = false;
   const Node* base = graph_->node(levels_[0]);
   if (inserter_.insert(graph_->payload(base), base->payload_bytes, level, base->heap_tids[0])) return;
-  for (int l = 0; l <= level; ++l) graph_->node(levels_[l])->level = kFreeLevel;
+  for (int l = overflowed_ ? 1 : 0; l <= level; ++l) graph_->node(levels_[l])->level = kFreeLevel;
 }
 
 bool MemorySource::expand(NodeId id, const Query& query, Expansion* out, void*) {
@@ -120,10 +119,31 @@ void MemorySource::prefetch(NodeId id) {
 bool MemorySource::add_heap_tid(NodeId id, const Query&, HeapTid tid) {
   Node* node = graph_->node(id);
   lock(node);
-  const bool room = node->heap_tid_count < kMaxHeapTids;
-  if (room) node->heap_tids[node->heap_tid_count++] = tid;
+  const bool joined = join(id, node, tid);
   unlock(node);
-  return room;
+  return joined;
+}
+
+// The node is locked. Where it is full the new element's own place, which nobody leads to, becomes an overflow node.
+bool MemorySource::join(NodeId id, Node* node, HeapTid tid) {
+  if (node->heap_tid_count < kMaxHeapTids) {
+    node->heap_tids[node->heap_tid_count++] = tid;
+    return true;
+  }
+  const NodeId head = node->down();
+  uint32_t sequence = 0;
+  if (head != 0) {
+    OverflowNode* overflow = graph_->overflow(head);
+    sequence = overflow->sequence;
+    if (overflow->heap_tid_count < graph_->overflow_room(head)) {
+      overflow->heap_tids()[overflow->heap_tid_count++] = tid;
+      return true;
+    }
+  }
+  graph_->overflow(levels_[0])->init(id, head, sequence, tid);
+  node->set_down(levels_[0]);
+  overflowed_ = true;
+  return true;
 }
 
 NodeId MemorySource::create(int level, NodeId, const uint8_t* edges, size_t count) {

@@ -1,8 +1,8 @@
 // The graph while an index is built: page images in private memory, exactly as they will lie in the file, so that
 // writing them out is a copy. The node source of the builder's threads.
 //
-// Elements are added by one thread; then any number of threads insert() them. A node's edges are read and changed under
-// its lock byte, its vector never changes.
+// Elements are added by one thread; then any number of threads insert() them. A node's edges and its overflow nodes are
+// read and changed under its lock byte, its vector never changes.
 #pragma once
 
 #include <atomic>
@@ -36,6 +36,13 @@ class MemoryGraph {
   Node* node(NodeId id) {
     uint32_t length;
     return reinterpret_cast<Node*>(page_item(blocks_[node_block(id) - first_block_], node_offset(id), &length));
+  }
+  OverflowNode* overflow(NodeId id) { return reinterpret_cast<OverflowNode*>(node(id)); }
+  // Room for tids of an overflow node in the place of a node.
+  uint32_t overflow_room(NodeId id) {
+    uint32_t length;
+    page_item(blocks_[node_block(id) - first_block_], node_offset(id), &length);
+    return OverflowNode::room(length);
   }
   const void* payload(const Node* node) const {
     return node->payload_block == kNoBlock ? space_->layout.payload(node) : payloads_[node->payload_block];
@@ -87,6 +94,7 @@ class MemorySource {
   }
 
  private:
+  bool join(NodeId id, Node* node, HeapTid tid);
   static void lock(Node* node) {
     std::atomic_ref<uint8_t> word(node->lock);
     while (word.exchange(1, std::memory_order_acquire) != 0) {
@@ -97,6 +105,7 @@ class MemorySource {
   MemoryGraph* graph_ = nullptr;
   Inserter<MemorySource> inserter_;
   NodeId levels_[kMaxLevel + 1];  // of the element that is being inserted
+  bool overflowed_ = false;       // its node of level 0 has become an overflow node
 };
 
 }  // namespace cairn::core

@@ -29,14 +29,15 @@ static_assert(sizeof(HeapTid) == 6);
 constexpr uint32_t kMaxHeapTids = 10;
 constexpr uint32_t kMaxDegree = 200;
 constexpr uint8_t kMaxLevel = 12;
-constexpr uint8_t kFreeLevel = 0xff;  // nothing is here: the place may be used again
+constexpr uint8_t kOverflowLevel = 0xfe;  // not a node of the graph but an OverflowNode
+constexpr uint8_t kFreeLevel = 0xff;      // nothing is here: the place may be used again
 
 struct Node {
   uint8_t level;
-  uint8_t heap_tid_count;  // 0: dead; above level 0 it is 1 while the element lives, and the tid is not read
+  uint8_t heap_tid_count;  // above level 0 it is 1 while the element lives, and the tid is not read
   uint16_t edge_count;
   uint32_t payload_bytes;
-  uint32_t down_block;     // the same element one level below, where level > 0
+  uint32_t down_block;     // the same element one level below; on level 0 its first overflow node, if any
   uint32_t payload_block;  // the first page of the vector where that is not behind the edges
   uint32_t payload_stamp;  // repeated in those pages: they are still this vector's
   uint16_t down_offset;
@@ -44,8 +45,49 @@ struct Node {
   uint8_t unused;
   HeapTid heap_tids[kMaxHeapTids];
   uint8_t padding[4];  // the edges begin at a multiple of 8
+
+  NodeId down() const { return node_id(down_block, down_offset); }
+  void set_down(NodeId id) {
+    down_block = node_block(id);
+    down_offset = node_offset(id);
+  }
+  bool alive() const { return heap_tid_count > 0 || (level == 0 && down() != 0); }
 };
 static_assert(sizeof(Node) == 88);
+
+// Further tids of an element that many rows share: a chain from its node of level 0. No edge leads here.
+struct OverflowNode {
+  uint8_t level;  // kOverflowLevel
+  uint8_t unused;
+  uint16_t heap_tid_count;  // 0: dead for good
+  uint32_t sequence;        // falls along the chain
+  uint32_t next_block;
+  uint32_t owner_block;  // the element's node of level 0
+  uint16_t next_offset;
+  uint16_t owner_offset;
+
+  NodeId next() const { return node_id(next_block, next_offset); }
+  void set_next(NodeId id) {
+    next_block = node_block(id);
+    next_offset = node_offset(id);
+  }
+  NodeId owner() const { return node_id(owner_block, owner_offset); }
+  // They go on to the item's end.
+  HeapTid* heap_tids() { return reinterpret_cast<HeapTid*>(this + 1); }
+  const HeapTid* heap_tids() const { return reinterpret_cast<const HeapTid*>(this + 1); }
+  static uint32_t room(uint32_t item_bytes) {
+    return (item_bytes - static_cast<uint32_t>(sizeof(OverflowNode))) / static_cast<uint32_t>(sizeof(HeapTid));
+  }
+
+  // The only tid of a new head of the chain.
+  void init(NodeId owner, NodeId next, uint32_t next_sequence, HeapTid tid) {
+    *this = {kOverflowLevel,    0, 1, next_sequence + 1, node_block(next), node_block(owner), node_offset(next),
+             node_offset(owner)};
+    heap_tids()[0] = tid;
+  }
+};
+static_assert(sizeof(OverflowNode) == 20);
+constexpr uint32_t kLastSequence = 0xfffffffe;  // no new node goes in front of one that has it
 
 struct Edge {
   static constexpr uint16_t kFill = 0x8000;       // only kept because there was room

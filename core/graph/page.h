@@ -79,11 +79,15 @@ inline uint16_t page_add(uint8_t* page, uint32_t length) {
   return page_item_count(page);
 }
 
-// False for a free place and for what cannot be a node.
+// False for a free place, an overflow node, and for what cannot be a node.
 inline bool node_is_sound(const NodeLayout& layout, const Node* node, uint32_t length) {
   return length >= sizeof(Node) && node->edge_count <= layout.degree && node->heap_tid_count <= kMaxHeapTids &&
          node->level <= kMaxLevel && node->payload_bytes <= 1u << 17 &&
          length >= layout.node_bytes(node->payload_bytes);
+}
+
+inline bool overflow_is_sound(const OverflowNode* node, uint32_t length) {
+  return length >= sizeof(Node) && node->level == kOverflowLevel && node->heap_tid_count <= OverflowNode::room(length);
 }
 
 }  // namespace cairn::core

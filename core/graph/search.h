@@ -36,11 +36,14 @@ struct Expansion {
   uint8_t level;
   uint8_t heap_tid_count;
   uint16_t count;
-  NodeId down;
+  NodeId down;          // on level 0 its first overflow node, or 0
   const void* payload;  // the node's vector: in place, or in the caller's buffer; null if no buffer was given
   HeapTid heap_tids[kMaxHeapTids];
   NodeId ids[kMaxDegree];
   float estimates[kMaxDegree];  // valid where the layout has codes
+
+  bool has_overflow() const { return level == 0 && down != 0; }
+  bool alive() const { return heap_tid_count > 0 || has_overflow(); }
 };
 
 // Header, neighbours and estimates of a node whose exact distance from the query is known. The caller holds the node's
@@ -49,7 +52,7 @@ inline void fill_expansion(const NodeLayout& layout, const Node* node, const Que
                            Expansion* out) {
   out->distance = distance;
   out->level = node->level;
-  out->down = node_id(node->down_block, node->down_offset);
+  out->down = node->down();
   out->heap_tid_count = node->heap_tid_count;
   for (size_t i = 0; i < node->heap_tid_count; ++i) out->heap_tids[i] = node->heap_tids[i];
   out->count = node->edge_count;

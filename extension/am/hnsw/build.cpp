@@ -189,18 +189,28 @@ void place_outside(Builder* builder, core::Array<OutsideVector>* vectors) {
   for (size_t i = 0; i < graph->size(); ++i) {
     core::NodeId id = graph->top(i);
     core::Node* top = graph->node(id);
-    if (top->level == core::kFreeLevel || top->payload_block == core::kNoBlock) continue;
+    if (top->level > core::kMaxLevel || top->payload_block == core::kNoBlock) continue;
     const uint32_t slot = top->payload_block;
     const uint32_t stamp = pg_prng_uint32(&pg_global_prng_state);
     const OutsideVector vector{graph->outside_payload(slot), top->payload_bytes, stamp, next};
     next += (vector.bytes + core::kVectorPagePayload - 1) / core::kVectorPagePayload;
-    for (core::Node* node = top;; node = graph->node(core::node_id(node->down_block, node->down_offset))) {
+    for (core::Node* node = top;; node = graph->node(node->down())) {
       node->payload_block = vector.first;
       node->payload_stamp = stamp;
-      if (node->level == 0 || node->level == core::kFreeLevel) break;
+      if (node->level == 0) break;
     }
     vectors->push(vector);
   }
+}
+
+// Elements that joined others leave theirs.
+bool has_free_place(uint8_t* page) {
+  for (uint16_t i = 1; i <= core::page_item_count(page); ++i) {
+    uint32_t length;
+    const auto* node = reinterpret_cast<const core::Node*>(core::page_item(page, i, &length));
+    if (node != nullptr && node->level == core::kFreeLevel) return true;
+  }
+  return false;
 }
 
 // Everything that is in memory to the pages behind the meta page, and the meta page's entry.
@@ -213,7 +223,9 @@ void write_graph(Builder* builder) {
   for (uint32_t i = 0; i < graph->block_count(); ++i) {
     CHECK_FOR_INTERRUPTS();
     append_page(relation, graph->block(i));
+    if (has_free_place(graph->block(i))) tell_free(relation, kFirstNodeBlock + i, core::kNodePage);
   }
+  IndexFreeSpaceMapVacuum(relation);
   for (size_t i = 0; i < vectors.size(); ++i) {
     CHECK_FOR_INTERRUPTS();
     write_outside(builder, vectors[i].payload, vectors[i].bytes, vectors[i].stamp, vectors[i].first);

@@ -17,6 +17,8 @@ struct Check {
   PageSource source;
   core::Scratch scratch;
   core::IdSet levels[core::kMaxLevel + 1];  // the sound nodes
+  core::Array<core::NodeId> overflow;       // overflow nodes that must be in a chain
+  core::IdSet chained;                      // those that are
   BlockNumber blocks;
   char* payload;
   char* neighbor_payload;
@@ -37,6 +39,14 @@ void copy_page(const Check* check, BlockNumber block, char* copy) {
   LockBuffer(buffer, BUFFER_LOCK_SHARE);
   memcpy(copy, BufferGetPage(buffer), BLCKSZ);
   UnlockReleaseBuffer(buffer);
+}
+
+// One tid alone may be what a crash left of an insertion, and none what it left of a vacuum.
+void check_overflow(Check* check, BlockNumber block, uint16_t offset, const core::OverflowNode* node, uint32_t length) {
+  if (!core::overflow_is_sound(node, length))
+    complain(check, block, "overflow node %u is damaged: %u rows in %u bytes", offset, node->heap_tid_count, length);
+  else if (node->heap_tid_count > 1)
+    check->overflow.push(core::node_id(block, offset));
 }
 
 // The page's own form; adds its nodes to those that edges may lead to.
@@ -60,6 +70,8 @@ void check_page(Check* check, BlockNumber block, char* page) {
       complain(check, block, "line pointer %u leads out of the page", i);
     else if (node->level == core::kFreeLevel)
       continue;
+    else if (node->level == core::kOverflowLevel)
+      check_overflow(check, block, i, reinterpret_cast<const core::OverflowNode*>(node), length);
     else if (!core::node_is_sound(check->index.space.layout, node, length))
       complain(check, block, "node %u is damaged: level %u, %u edges, %u rows, a vector of %u bytes in %u", i,
                node->level, node->edge_count, node->heap_tid_count, node->payload_bytes, length);
@@ -99,9 +111,30 @@ void check_code(Check* check, BlockNumber block, uint16_t offset, const core::Ed
              core::node_offset(edge->id()), core::node_block(edge->id()));
 }
 
+// The overflow nodes of an element.
+void check_chain(Check* check, BlockNumber block, uint16_t offset, core::NodeId head) {
+  uint32_t last = core::kLastSequence + 1;
+  for (core::NodeId next = head; next != 0;) {
+    CHECK_FOR_INTERRUPTS();
+    const PageSource::LockedOverflow at = check->source.lock_overflow(next, BUFFER_LOCK_SHARE);
+    core::OverflowNode node{};
+    if (at.node != nullptr) {
+      node = *at.node;
+      UnlockReleaseBuffer(at.buffer);
+    }
+    if (at.node == nullptr || node.owner() != core::node_id(block, offset) || node.sequence >= last)
+      return complain(check, block, "the overflow nodes of node %u lead to node %u of page %u, which is none of them",
+                      offset, core::node_offset(next), core::node_block(next));
+    check->chained.insert(next);
+    last = node.sequence;
+    next = node.next();
+  }
+}
+
 void check_node(Check* check, BlockNumber block, uint16_t offset, const core::Node* node) {
   const core::NodeLayout& layout = check->index.space.layout;
-  if (node->level > 0 && !check->levels[node->level - 1].contains(core::node_id(node->down_block, node->down_offset)))
+  if (node->level == 0) check_chain(check, block, offset, node->down());
+  if (node->level > 0 && !check->levels[node->level - 1].contains(node->down()))
     complain(check, block, "node %u of level %u has nothing below it: node %u of page %u is none", offset, node->level,
              node->down_offset, node->down_block);
   uint32_t bytes = 0;
@@ -153,6 +186,8 @@ void hnsw_index_check(Relation index, void (*report)(void* context, BlockNumber 
   check->source.init(&check->index);
   check->scratch.init(check->index.space, &arena);
   for (core::IdSet& level : check->levels) level.attach(&arena);
+  check->overflow.attach(&arena);
+  check->chained.attach(&arena);
   constexpr size_t kLongestPayload = (1U << 17) + 64;  // node_is_sound allows no more
   check->payload = static_cast<char*>(palloc(kLongestPayload));
   check->neighbor_payload = static_cast<char*>(palloc(kLongestPayload));
@@ -179,6 +214,10 @@ void hnsw_index_check(Relation index, void (*report)(void* context, BlockNumber 
         check_node(check, block, i, node);
     }
   }
+  for (size_t i = 0; i < check->overflow.size(); ++i)
+    if (!check->chained.contains(check->overflow[i]))
+      complain(check, core::node_block(check->overflow[i]), "no element leads to the rows of overflow node %u",
+               core::node_offset(check->overflow[i]));
 }
 
 }  // namespace cairn::hnsw

@@ -9,13 +9,21 @@ namespace cairn::hnsw {
 namespace {
 
 constexpr uint32_t kMaxNodeBytes = BLCKSZ;
+// A new node is tried in so many pages with free places, which may be too short, before the index grows.
+constexpr int kTriedPages = 16;
+
+// In the free space map.
+constexpr Size kFreePageSpace = BLCKSZ - 1;
+constexpr Size kFreePlaceSpace = BLCKSZ / 2;
 
 // A page that vacuum has given back, or a new one; exclusively locked. What the free space map says is only believed
 // where the page agrees: the map is not in the WAL.
 Buffer free_or_new_page(Relation index, core::PageKind wanted) {
   for (;;) {
-    const BlockNumber block = GetFreeIndexPage(index);
+    const BlockNumber block =
+        GetPageWithFreeSpace(index, wanted == core::kNodePage ? kFreePlaceSpace : kFreePageSpace - BLCKSZ / 4);
     if (block == InvalidBlockNumber) return pg::extend_index(index);
+    RecordUsedIndexPage(index, block);
     if (block == 0 || block >= RelationGetNumberOfBlocks(index)) continue;
     const Buffer buffer = ReadBuffer(index, block);
     LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
@@ -29,6 +37,10 @@ Buffer free_or_new_page(Relation index, core::PageKind wanted) {
 }
 
 }  // namespace
+
+void tell_free(Relation index, BlockNumber block, core::PageKind kind) {
+  RecordPageWithFreeSpace(index, block, kind == core::kFreePage ? kFreePageSpace : kFreePlaceSpace);
+}
 
 void PageSource::init(const Index* index) {
   index_ = index;
@@ -69,19 +81,26 @@ void PageSource::prefetch(core::NodeId id) {
   for (uint32_t i = start; i < end; i += 64) __builtin_prefetch(page + i);
 }
 
-PageSource::Locked PageSource::lock(core::NodeId id, int mode) {
-  Locked at{read_block(core::node_block(id)), nullptr, nullptr};
+// Whatever lies there in a page of nodes.
+PageSource::Item PageSource::lock_item(core::NodeId id, int mode) {
+  Item at{read_block(core::node_block(id)), nullptr, nullptr, 0};
   if (at.buffer == InvalidBuffer) return at;
   LockBuffer(at.buffer, mode);
   at.page = reinterpret_cast<uint8_t*>(BufferGetPage(at.buffer));
   const core::PageTail* tail = core::page_tail(at.page);
-  if (tail->page_id == core::kPageId && tail->kind == core::kNodePage) {
-    uint32_t length;
-    auto* node = reinterpret_cast<core::Node*>(core::page_item(at.page, core::node_offset(id), &length));
-    if (node != nullptr && core::node_is_sound(index_->space.layout, node, length)) at.node = node;
-  }
-  if (at.node == nullptr) UnlockReleaseBuffer(at.buffer);
+  if (tail->page_id == core::kPageId && tail->kind == core::kNodePage)
+    at.bytes = core::page_item(at.page, core::node_offset(id), &at.length);
+  if (at.bytes == nullptr) UnlockReleaseBuffer(at.buffer);
   return at;
+}
+
+PageSource::Locked PageSource::lock(core::NodeId id, int mode) {
+  const Item at = lock_item(id, mode);
+  auto* node = reinterpret_cast<core::Node*>(at.bytes);
+  if (node == nullptr) return {InvalidBuffer, nullptr, nullptr};
+  if (core::node_is_sound(index_->space.layout, node, at.length)) return {at.buffer, at.page, node};
+  UnlockReleaseBuffer(at.buffer);
+  return {InvalidBuffer, nullptr, nullptr};
 }
 
 // Calls part(bytes, offset, length) for each piece of a vector in pages of its own.
@@ -135,6 +154,20 @@ bool PageSource::payload_distance(const core::Node* node, const core::Query& que
   return true;
 }
 
+// Whether the vector of a locked node is the query's, byte by byte.
+bool PageSource::has_payload(const core::Node* node, const core::Query& query) {
+  if (node->payload_bytes != query.payload_bytes) return false;
+  const core::NodeLayout& layout = index_->space.layout;
+  if (layout.payload_inside(node->payload_bytes))
+    return memcmp(layout.payload(node), query.payload, node->payload_bytes) == 0;
+  bool equal = true;
+  const auto* wanted = static_cast<const uint8_t*>(query.payload);
+  const bool whole = each_part(node, [&](const uint8_t* bytes, uint32_t offset, uint32_t length) {
+    equal = equal && memcmp(wanted + offset, bytes, length) == 0;
+  });
+  return whole && equal;
+}
+
 bool PageSource::entry(core::NodeId* id, int* level) {
   Meta meta;
   read_meta(index_->relation, &meta);
@@ -164,34 +197,6 @@ bool PageSource::distance(core::NodeId id, const core::Query& query, float* out)
   const bool found = payload_distance(at.node, query, out);
   UnlockReleaseBuffer(at.buffer);
   return found;
-}
-
-bool PageSource::add_heap_tid(core::NodeId id, const core::Query& query, core::HeapTid tid) {
-  const Locked at = lock(id, BUFFER_LOCK_EXCLUSIVE);
-  if (at.node == nullptr) return false;
-  core::Node* node = at.node;
-  bool equal = node->level == 0 && node->heap_tid_count > 0 && node->heap_tid_count < core::kMaxHeapTids &&
-               node->payload_bytes == query.payload_bytes;
-  if (equal && index_->space.layout.payload_inside(node->payload_bytes))
-    equal = memcmp(index_->space.layout.payload(node), query.payload, node->payload_bytes) == 0;
-  else if (equal)
-    equal = each_part(node,
-                      [&](const uint8_t* bytes, uint32_t offset, uint32_t length) {
-                        equal =
-                            equal && memcmp(static_cast<const uint8_t*>(query.payload) + offset, bytes, length) == 0;
-                      }) &&
-            equal;
-  if (equal) {
-    const auto start = static_cast<uint32_t>(reinterpret_cast<uint8_t*>(node) - at.page);
-    const auto count = static_cast<uint8_t>(node->heap_tid_count + 1);
-    pg::PageChange change;
-    change.start(index_->relation, at.buffer);
-    change.put(start + offsetof(core::Node, heap_tid_count), &count, sizeof(count));
-    change.put(start + offsetof(core::Node, heap_tids) + node->heap_tid_count * sizeof(tid), &tid, sizeof(tid));
-    change.finish();
-  }
-  UnlockReleaseBuffer(at.buffer);
-  return equal;
 }
 
 // Header and edges of copy_ that differ from the page.
@@ -263,55 +268,51 @@ core::NodeId PageSource::create(int level, core::NodeId down, const uint8_t* edg
   memcpy(&node->heap_tids[0], &row_, sizeof(row_));
   if (count > 0) memcpy(layout.edge(node, 0), edges, count * layout.edge_bytes);
   if (inside) memcpy(layout.payload(node), payload_, payload_bytes_);
-  return place(image, bytes);
+  // What lies behind the last edge is not read before it is written.
+  const uint32_t used = static_cast<uint32_t>(sizeof(core::Node)) + static_cast<uint32_t>(count) * layout.edge_bytes;
+  return place({image, bytes, used, static_cast<uint32_t>(layout.payload(node) - image), inside ? payload_bytes_ : 0});
 }
 
-// The node in a page that is exclusively locked: in a free place of that length or behind the last; 0 if there is no
-// room.
-uint16_t PageSource::try_place(Buffer buffer, const uint8_t* node, uint32_t bytes) {
+// The item in a page that is exclusively locked: in a free place that is long enough or behind the last; 0 if there is
+// no room.
+uint16_t PageSource::try_place(Buffer buffer, const NewItem& item) {
   auto* page = reinterpret_cast<uint8_t*>(BufferGetPage(buffer));
   if (core::page_tail(page)->page_id != core::kPageId || core::page_tail(page)->kind != core::kNodePage) return 0;
-  const auto* header = reinterpret_cast<const core::Node*>(node);
-  const core::NodeLayout& layout = index_->space.layout;
   pg::PageChange change;
   change.start(index_->relation, buffer);
   uint16_t offset = 0;
   uint32_t start = 0;
   for (uint16_t i = 1; i <= core::page_item_count(page) && offset == 0; ++i) {
     uint32_t length;
-    const uint8_t* item = core::page_item(page, i, &length);
-    if (item == nullptr || length != bytes || reinterpret_cast<const core::Node*>(item)->level != core::kFreeLevel)
+    const uint8_t* at = core::page_item(page, i, &length);
+    if (at == nullptr || length < item.length || reinterpret_cast<const core::Node*>(at)->level != core::kFreeLevel)
       continue;
     offset = i;
-    start = static_cast<uint32_t>(item - page);
+    start = static_cast<uint32_t>(at - page);
   }
   if (offset == 0) {
     const auto* at = reinterpret_cast<const PageHeaderData*>(page);
     if (at->pd_lower < core::kPageHeaderBytes || at->pd_upper > BLCKSZ - sizeof(core::PageTail) ||
-        at->pd_lower + core::kLinePointerBytes + bytes > at->pd_upper)
+        at->pd_lower + core::kLinePointerBytes + item.length > at->pd_upper)
       return 0;
-    start = at->pd_upper - bytes;
-    const uint32_t pointer = start | 1U << 15 | bytes << 17;
+    start = at->pd_upper - item.length;
+    const uint32_t pointer = start | 1U << 15 | item.length << 17;
     const uint16_t bounds[2] = {static_cast<uint16_t>(at->pd_lower + core::kLinePointerBytes),
                                 static_cast<uint16_t>(start)};
     change.put(offsetof(PageHeaderData, pd_lower), bounds, sizeof(bounds));
     change.put(at->pd_lower, &pointer, sizeof(pointer));
     offset = static_cast<uint16_t>(core::page_item_count(page) + 1);
   }
-  // What lies behind the last edge is not read before it is written.
-  const uint32_t used = static_cast<uint32_t>(sizeof(core::Node)) + header->edge_count * layout.edge_bytes;
-  change.put(start, node, used);
-  if (layout.payload_inside(header->payload_bytes)) {
-    const uint32_t at = static_cast<uint32_t>(layout.payload(header) - node);
-    change.put(start + at, node + at, header->payload_bytes);
-  }
+  change.put(start, item.bytes, item.used);
+  if (item.tail_bytes > 0) change.put(start + item.tail, item.bytes + item.tail, item.tail_bytes);
   change.finish();
   return offset;
 }
 
-core::NodeId PageSource::place(const uint8_t* node, uint32_t bytes) {
+core::NodeId PageSource::place(const NewItem& item) {
   Relation relation = index_->relation;
-  for (BlockNumber tried = core::kNoBlock;;) {
+  BlockNumber tried = core::kNoBlock;
+  for (int pages = 0;; ++pages) {
     Meta meta;
     read_meta(relation, &meta);
     if (meta.insert_block != core::kNoBlock && meta.insert_block != tried) {
@@ -319,7 +320,7 @@ core::NodeId PageSource::place(const uint8_t* node, uint32_t bytes) {
       const Buffer buffer = read_block(tried);
       if (buffer != InvalidBuffer) {
         LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-        const uint16_t offset = try_place(buffer, node, bytes);
+        const uint16_t offset = try_place(buffer, item);
         UnlockReleaseBuffer(buffer);
         if (offset != 0) return core::node_id(tried, offset);
       }
@@ -332,7 +333,8 @@ core::NodeId PageSource::place(const uint8_t* node, uint32_t bytes) {
       UnlockReleaseBuffer(meta_buffer);
       continue;
     }
-    const Buffer buffer = free_or_new_page(relation, core::kNodePage);
+    const Buffer buffer =
+        pages < kTriedPages ? free_or_new_page(relation, core::kNodePage) : pg::extend_index(relation);
     const BlockNumber block = BufferGetBlockNumber(buffer);
     auto* page = reinterpret_cast<uint8_t*>(BufferGetPage(buffer));
     if (PageIsNew(reinterpret_cast<Page>(page)) || core::page_tail(page)->kind != core::kNodePage) {
@@ -340,7 +342,7 @@ core::NodeId PageSource::place(const uint8_t* node, uint32_t bytes) {
       core::page_init(reinterpret_cast<uint8_t*>(image.data), core::kNodePage);
       pg::write_new_page(relation, buffer, image.data);
     }
-    const uint16_t offset = try_place(buffer, node, bytes);
+    const uint16_t offset = try_place(buffer, item);
     UnlockReleaseBuffer(buffer);
     pg::PageChange change;
     change.start(relation, meta_buffer);

@@ -12,6 +12,22 @@
 
 namespace cairn::hnsw {
 
+// Tells the free space map of a page: free, or of nodes with a free place among them. Who looks for a page for a vector
+// is not shown the latter.
+void tell_free(Relation index, BlockNumber block, core::PageKind kind);
+
+// How far a reader of an element's overflow nodes has come.
+struct Chain {
+  core::NodeId owner;
+  core::NodeId next;
+  uint32_t last;    // the number of the node that leads to `next`
+  uint32_t unread;  // the numbers below are still to be read
+
+  static Chain of(core::NodeId owner, core::NodeId head) {
+    return {owner, head, core::kLastSequence + 1, core::kLastSequence + 1};
+  }
+};
+
 class PageSource {
  public:
   static constexpr bool kCopiesPayload = true;
@@ -51,12 +67,53 @@ class PageSource {
   // A sound node, or null. The caller releases the buffer.
   Locked lock(core::NodeId id, int mode);
 
+  struct LockedOverflow {
+    Buffer buffer;
+    uint8_t* page;
+    core::OverflowNode* node;  // null: nothing is locked
+    uint32_t room;             // for tids
+    uint32_t start() const { return static_cast<uint32_t>(reinterpret_cast<uint8_t*>(node) - page); }
+  };
+  // A sound overflow node, or null. The caller releases the buffer.
+  LockedOverflow lock_overflow(core::NodeId id, int mode);
+
+  // Room for the tids of any overflow node.
+  static constexpr uint32_t kMaxOverflowTids = BLCKSZ / sizeof(core::HeapTid);
+  // The first of an element's overflow nodes, or 0.
+  core::NodeId overflow_head(core::NodeId owner);
+  // Copies the tids of the next overflow node. False: there is none.
+  bool read_overflow(Chain* chain, core::HeapTid* tids, uint32_t* count);
+  // Changes the chain's head. False: it is another one by now, or the element is dead.
+  bool replace_head(core::NodeId owner, core::NodeId head, core::NodeId next);
+  bool replace_next(core::NodeId overflow, core::NodeId next);
+  // The place of a node that nothing leads to.
+  void free_place(core::NodeId id);
+
   // The vector of a locked node, contiguous: in place, or copied to `buffer`. Null if its pages are not its own any
   // more.
   const void* payload(const core::Node* node, void* buffer);
 
  private:
+  struct Item {
+    Buffer buffer;
+    uint8_t* page;
+    uint8_t* bytes;  // null: nothing is locked
+    uint32_t length;
+  };
+  // What create() and push_overflow() place: `length` bytes of which those from `used` to `tail` need not be written.
+  struct NewItem {
+    const uint8_t* bytes;
+    uint32_t length;
+    uint32_t used;
+    uint32_t tail;
+    uint32_t tail_bytes;
+  };
+
   Buffer read_block(BlockNumber block);
+  Item lock_item(core::NodeId id, int mode);
+  bool has_payload(const core::Node* node, const core::Query& query);
+  bool join_overflow(core::NodeId owner, core::NodeId head, core::HeapTid tid);
+  bool push_overflow(core::NodeId owner, core::HeapTid tid);
   uint32_t copied_bytes() const {
     return static_cast<uint32_t>(sizeof(core::Node)) + index_->space.layout.edges_bytes();
   }
@@ -66,8 +123,8 @@ class PageSource {
   bool payload_distance(const core::Node* node, const core::Query& query, float* out);
   template <class F>
   bool each_part(const core::Node* node, F&& part);
-  core::NodeId place(const uint8_t* node, uint32_t bytes);
-  uint16_t try_place(Buffer buffer, const uint8_t* node, uint32_t bytes);
+  core::NodeId place(const NewItem& item);
+  uint16_t try_place(Buffer buffer, const NewItem& item);
   BlockNumber store_outside(uint32_t stamp);
 
   const Index* index_ = nullptr;

@@ -27,7 +27,18 @@ constexpr float kErrors = 2;  // root mean squares of the estimates' error
 struct Result {
   float distance;
   core::HeapTid tid;
+  bool is_chain;  // the tid is the id of a node: its overflow nodes have further rows of this distance
 };
+static_assert(sizeof(core::HeapTid) == 6 && sizeof(Result) == 12);
+
+Result chain_result(float distance, core::NodeId owner) {
+  const uint32_t block = core::node_block(owner);
+  return {distance, {static_cast<uint16_t>(block >> 16), static_cast<uint16_t>(block), core::node_offset(owner)}, true};
+}
+
+core::NodeId chain_owner(const Result& result) {
+  return core::node_id(static_cast<uint32_t>(result.tid.block_high) << 16 | result.tid.block_low, result.tid.offset);
+}
 
 // What a scan works in. That of the last scan that ended waits for the next one: freed and made anew for each query, it
 // would go back to the system and be mapped again, which is a fifth of a query's time.
@@ -55,6 +66,11 @@ struct Scan {
   double squared_errors;
   float frontier;
   bool looked_ahead;
+  Chain chain;  // that is being returned; its rows are read when their turn comes
+  float chain_distance;
+  core::HeapTid* chain_tids;  // of one overflow node
+  uint32_t chain_count;
+  uint32_t chain_next;
   core::NodeId entry;
   int entry_level;
   bool climbed;
@@ -141,9 +157,10 @@ void read_batch(Scan* scan) {
   for (size_t i = scan->next; i < results.size(); ++i) results[waiting++] = results[i];
   results.truncate(waiting);
   scan->next = 0;
-  scan->search.run(scan->query, scan->batch, [&](core::NodeId, const core::Expansion& node) -> void* {
+  scan->search.run(scan->query, scan->batch, [&](core::NodeId id, const core::Expansion& node) -> void* {
     CHECK_FOR_INTERRUPTS();
-    for (size_t i = 0; i < node.heap_tid_count; ++i) results.push({node.distance, node.heap_tids[i]});
+    for (size_t i = 0; i < node.heap_tid_count; ++i) results.push({node.distance, node.heap_tids[i], false});
+    if (node.has_overflow()) results.push(chain_result(node.distance, id));
     scan->visited += node.heap_tid_count;
     ++scan->read;
     if (std::isfinite(node.key))
@@ -201,6 +218,39 @@ bool is_settled(const Scan& scan, float distance) {
   return scan.looked_ahead && distance <= scan.frontier;
 }
 
+void open_chain(Scan* scan, const Result& result) {
+  const core::NodeId owner = chain_owner(result);
+  scan->chain = Chain::of(owner, scan->source.overflow_head(owner));
+  scan->chain_distance = result.distance;
+  if (scan->chain_tids == nullptr)
+    scan->chain_tids =
+        static_cast<core::HeapTid*>(scan->arena.allocate(PageSource::kMaxOverflowTids * sizeof(core::HeapTid)));
+}
+
+bool next_of_chain(Scan* scan, Result* out) {
+  while (scan->chain_next == scan->chain_count) {
+    scan->chain_next = scan->chain_count = 0;
+    if (scan->chain.next == 0 || scan->visited >= static_cast<size_t>(max_scan_tuples) ||
+        !scan->source.read_overflow(&scan->chain, scan->chain_tids, &scan->chain_count))
+      return false;
+    scan->visited += scan->chain_count;
+  }
+  *out = {scan->chain_distance, scan->chain_tids[scan->chain_next++], false};
+  return true;
+}
+
+// The nearest row that was read and is settled.
+bool next_result(Scan* scan, Result* out) {
+  for (;;) {
+    if (next_of_chain(scan, out)) return true;
+    if (scan->next == scan->results.size() || !is_settled(*scan, scan->results[scan->next].distance)) return false;
+    *out = scan->results[scan->next++];
+    if (out->distance < scan->last && iterative_scan != kScanRelaxed) continue;
+    if (!out->is_chain) return true;
+    open_chain(scan, *out);
+  }
+}
+
 }  // namespace
 
 IndexScanDesc begin_scan(Relation index, int keys, int orderbys) {
@@ -238,9 +288,8 @@ bool get_tuple(IndexScanDesc descriptor, ScanDirection) {
     start(descriptor, scan);
   }
   for (;;) {
-    while (scan->next < scan->results.size() && is_settled(*scan, scan->results[scan->next].distance)) {
-      const Result& result = scan->results[scan->next++];
-      if (result.distance < scan->last && iterative_scan != kScanRelaxed) continue;
+    Result result;
+    if (next_result(scan, &result)) {
       scan->last = result.distance;
       ++scan->returned;
       memcpy(&descriptor->xs_heaptid, &result.tid, sizeof(result.tid));

@@ -14,6 +14,11 @@ struct UpperNode {
   uint8_t level;
 };
 
+struct EmptyOverflow {
+  core::NodeId owner;
+  core::NodeId id;
+};
+
 struct Vacuum {
   Relation relation;
   BufferAccessStrategy strategy;
@@ -23,7 +28,10 @@ struct Vacuum {
   core::IdSet dead;
   core::Array<core::NodeId> dead_list;
   core::Array<UpperNode> upper;
+  core::Array<EmptyOverflow> overflow;  // without rows; in no chain any more when shorten_chains() is over
   IndexBulkDeleteResult* stats;
+  IndexBulkDeleteCallback callback;
+  void* callback_state;
 };
 
 Buffer read_page(Vacuum* vacuum, BlockNumber block, int mode) {
@@ -38,55 +46,156 @@ bool is_node_page(const uint8_t* page) {
          core::page_tail(page)->page_id == core::kPageId && core::page_tail(page)->kind == core::kNodePage;
 }
 
-// Calls visit(Node*, offset in page, id) for each sound node of a locked page.
+// Calls visit(item, its length, id) for each item of a locked page of nodes.
 template <class F>
-void each_node(const Vacuum& vacuum, uint8_t* page, BlockNumber block, F&& visit) {
+void each_item(uint8_t* page, BlockNumber block, F&& visit) {
   if (!is_node_page(page)) return;
   for (uint16_t i = 1; i <= core::page_item_count(page); ++i) {
     uint32_t length;
-    auto* node = reinterpret_cast<core::Node*>(core::page_item(page, i, &length));
-    if (node != nullptr && core::node_is_sound(vacuum.index.space.layout, node, length))
-      visit(node, static_cast<uint32_t>(reinterpret_cast<uint8_t*>(node) - page), core::node_id(block, i));
+    uint8_t* item = core::page_item(page, i, &length);
+    if (item != nullptr && length >= sizeof(core::Node)) visit(item, length, core::node_id(block, i));
   }
+}
+
+// Calls visit(Node*, id) for each sound node of a locked page.
+template <class F>
+void each_node(const Vacuum& vacuum, uint8_t* page, BlockNumber block, F&& visit) {
+  each_item(page, block, [&](uint8_t* item, uint32_t length, core::NodeId id) {
+    auto* node = reinterpret_cast<core::Node*>(item);
+    if (core::node_is_sound(vacuum.index.space.layout, node, length)) visit(node, id);
+  });
 }
 
 void mark_dead(Vacuum* vacuum, core::NodeId id) {
   if (vacuum->dead.insert(id)) vacuum->dead_list.push(id);
 }
 
-// Takes the dead rows out of the elements; elements without rows are dead from now on.
-void remove_rows(Vacuum* vacuum, IndexBulkDeleteCallback callback, void* state) {
+// Takes the dead rows out of `count` tids of a locked page; how many are left.
+uint32_t remove_dead(Vacuum* vacuum, const uint8_t* page, const core::HeapTid* tids, uint32_t count,
+                     pg::PageChange* change) {
+  core::HeapTid kept[PageSource::kMaxOverflowTids];
+  uint32_t left = 0;
+  uint32_t same = 0;  // so many at the beginning stay where they are
+  for (uint32_t i = 0; i < count; ++i) {
+    ItemPointerData row;
+    memcpy(&row, &tids[i], sizeof(row));
+    if (vacuum->callback(&row, vacuum->callback_state)) {
+      vacuum->stats->tuples_removed += 1;
+      continue;
+    }
+    if (left == i) same = i + 1;
+    kept[left++] = tids[i];
+  }
+  vacuum->stats->num_index_tuples += left;
+  if (left > same)
+    change->put(static_cast<uint32_t>(reinterpret_cast<const uint8_t*>(tids + same) - page), kept + same,
+                (left - same) * static_cast<uint32_t>(sizeof(core::HeapTid)));
+  return left;
+}
+
+void remove_from_node(Vacuum* vacuum, const uint8_t* page, const core::Node* node, core::NodeId id,
+                      pg::PageChange* change) {
+  if (node->level > 0) {
+    vacuum->upper.push({id, node->down(), node->level});
+    return;
+  }
+  const auto left = static_cast<uint8_t>(remove_dead(vacuum, page, node->heap_tids, node->heap_tid_count, change));
+  if (left == 0 && node->down() == 0) mark_dead(vacuum, id);
+  if (left != node->heap_tid_count)
+    change->put(static_cast<uint32_t>(reinterpret_cast<const uint8_t*>(&node->heap_tid_count) - page), &left,
+                sizeof(left));
+}
+
+void remove_from_overflow(Vacuum* vacuum, const uint8_t* page, const core::OverflowNode* node, core::NodeId id,
+                          pg::PageChange* change) {
+  const auto left = static_cast<uint16_t>(remove_dead(vacuum, page, node->heap_tids(), node->heap_tid_count, change));
+  if (left == 0) vacuum->overflow.push({node->owner(), id});
+  if (left != node->heap_tid_count)
+    change->put(static_cast<uint32_t>(reinterpret_cast<const uint8_t*>(&node->heap_tid_count) - page), &left,
+                sizeof(left));
+}
+
+// Takes the dead rows out of the pages; elements and overflow nodes without rows are dead from now on. The free space
+// map is told what it may have lost in a crash.
+void remove_rows(Vacuum* vacuum) {
   const BlockNumber blocks = RelationGetNumberOfBlocks(vacuum->relation);
   vacuum->stats->num_index_tuples = 0;
   for (BlockNumber block = 1; block < blocks; ++block) {
     const Buffer buffer = read_page(vacuum, block, BUFFER_LOCK_EXCLUSIVE);
     auto* page = reinterpret_cast<uint8_t*>(BufferGetPage(buffer));
+    const core::PageTail* tail = core::page_tail(page);
+    const bool whole =
+        PageIsNew(BufferGetPage(buffer)) || (tail->page_id == core::kPageId && tail->kind == core::kFreePage);
+    bool has_place = false;
     pg::PageChange change;
     change.start(vacuum->relation, buffer);
-    each_node(*vacuum, page, block, [&](core::Node* node, uint32_t at, core::NodeId id) {
-      if (node->level > 0) {
-        vacuum->upper.push({id, core::node_id(node->down_block, node->down_offset), node->level});
-        return;
-      }
-      core::HeapTid kept[core::kMaxHeapTids];
-      uint8_t count = 0;
-      for (size_t i = 0; i < node->heap_tid_count; ++i) {
-        ItemPointerData row;
-        memcpy(&row, &node->heap_tids[i], sizeof(row));
-        if (callback(&row, state))
-          vacuum->stats->tuples_removed += 1;
-        else
-          kept[count++] = node->heap_tids[i];
-      }
-      vacuum->stats->num_index_tuples += count;
-      if (count == 0) mark_dead(vacuum, id);
-      if (count == node->heap_tid_count) return;
-      change.put(at + offsetof(core::Node, heap_tid_count), &count, sizeof(count));
-      if (count > 0) change.put(at + offsetof(core::Node, heap_tids), kept, count * sizeof(core::HeapTid));
+    each_item(page, block, [&](uint8_t* item, uint32_t length, core::NodeId id) {
+      const auto* node = reinterpret_cast<const core::Node*>(item);
+      const auto* overflow = reinterpret_cast<const core::OverflowNode*>(item);
+      if (node->level == core::kFreeLevel)
+        has_place = true;
+      else if (core::node_is_sound(vacuum->index.space.layout, node, length))
+        remove_from_node(vacuum, page, node, id, &change);
+      else if (core::overflow_is_sound(overflow, length))
+        remove_from_overflow(vacuum, page, overflow, id, &change);
     });
     change.finish();
     UnlockReleaseBuffer(buffer);
+    if (whole || has_place) tell_free(vacuum->relation, block, whole ? core::kFreePage : core::kNodePage);
   }
+}
+
+// Takes the dead overflow nodes out of one element's chain. False: the chain is damaged.
+bool shorten_chain(Vacuum* vacuum, core::NodeId owner) {
+  core::NodeId before = 0;  // 0: the owner itself
+  core::NodeId next = vacuum->source.overflow_head(owner);
+  uint32_t last = core::kLastSequence + 1;
+  while (next != 0) {
+    vacuum_delay_point();
+    const PageSource::LockedOverflow at = vacuum->source.lock_overflow(next, BUFFER_LOCK_SHARE);
+    if (at.node == nullptr) return false;
+    const bool sound = at.node->owner() == owner && at.node->sequence < last;
+    last = at.node->sequence;
+    const bool dead = at.node->heap_tid_count == 0;
+    const core::NodeId rest = at.node->next();
+    UnlockReleaseBuffer(at.buffer);
+    if (!sound) return false;
+    if (!dead) {
+      before = next;
+      next = rest;
+    } else if (before != 0) {
+      if (!vacuum->source.replace_next(before, rest)) return false;
+      next = rest;
+    } else if (vacuum->source.replace_head(owner, next, rest)) {
+      next = rest;
+    } else {  // an insert has put another one in front
+      next = vacuum->source.overflow_head(owner);
+      last = core::kLastSequence + 1;
+    }
+  }
+  return true;
+}
+
+// Takes all dead overflow nodes out of their chains; elements that have no rows in either place are dead.
+void shorten_chains(Vacuum* vacuum) {
+  core::Array<EmptyOverflow>& empty = vacuum->overflow;
+  std::sort(empty.begin(), empty.end(),
+            [](const EmptyOverflow& a, const EmptyOverflow& b) { return a.owner < b.owner; });
+  size_t taken = 0;
+  bool sound = false;
+  for (size_t i = 0; i < empty.size(); ++i) {
+    const EmptyOverflow node = empty[i];
+    if (i == 0 || node.owner != empty[i - 1].owner) {
+      sound = shorten_chain(vacuum, node.owner);
+      const PageSource::Locked at = vacuum->source.lock(node.owner, BUFFER_LOCK_SHARE);
+      if (at.node != nullptr) {
+        if (at.node->level == 0 && !at.node->alive()) mark_dead(vacuum, node.owner);
+        UnlockReleaseBuffer(at.buffer);
+      }
+    }
+    if (sound) empty[taken++] = node;
+  }
+  empty.truncate(taken);
 }
 
 // The nodes above a dead element are dead with it.
@@ -120,8 +229,8 @@ void choose_entry(Vacuum* vacuum) {
   for (BlockNumber block = 1; block < blocks && best == 0; ++block) {
     const Buffer buffer = read_page(vacuum, block, BUFFER_LOCK_SHARE);
     each_node(*vacuum, reinterpret_cast<uint8_t*>(BufferGetPage(buffer)), block,
-              [&](core::Node* node, uint32_t, core::NodeId id) {
-                if (best == 0 && node->level == 0 && node->heap_tid_count > 0) best = id;
+              [&](core::Node* node, core::NodeId id) {
+                if (best == 0 && node->level == 0 && node->alive()) best = id;
               });
     UnlockReleaseBuffer(buffer);
   }
@@ -153,7 +262,7 @@ void mend_node(Vacuum* vacuum, core::NodeId id) {
       search.run(
           query, vacuum->index.ef_construction,
           [&](core::NodeId found, const core::Expansion& node) -> void* {
-            if (found == id || node.level != level || node.heap_tid_count == 0 || vacuum->dead.contains(found))
+            if (found == id || node.level != level || !node.alive() || vacuum->dead.contains(found))
               return next_buffer();
             pool.push({found, node.distance, false, node.payload});
             return next_buffer();
@@ -186,7 +295,7 @@ void mend_edges(Vacuum* vacuum) {
     const Buffer buffer = read_page(vacuum, block, BUFFER_LOCK_SHARE);
     torn.clear();
     each_node(*vacuum, reinterpret_cast<uint8_t*>(BufferGetPage(buffer)), block,
-              [&](core::Node* node, uint32_t, core::NodeId id) {
+              [&](core::Node* node, core::NodeId id) {
                 if (vacuum->dead.contains(id)) return;
                 for (size_t i = 0; i < node->edge_count; ++i)
                   if (vacuum->dead.contains(vacuum->index.space.layout.edge(node, i)->id())) {
@@ -216,7 +325,7 @@ void free_places(Vacuum* vacuum) {
                &level, 1);
     change.finish();
     UnlockReleaseBuffer(at.buffer);
-    RecordFreeIndexPage(vacuum->relation, core::node_block(vacuum->dead_list[i]));
+    tell_free(vacuum->relation, core::node_block(vacuum->dead_list[i]), core::kNodePage);
     while (outside != core::kNoBlock && outside < RelationGetNumberOfBlocks(vacuum->relation)) {
       const Buffer buffer = read_page(vacuum, outside, BUFFER_LOCK_EXCLUSIVE);
       auto* page = reinterpret_cast<uint8_t*>(BufferGetPage(buffer));
@@ -230,7 +339,7 @@ void free_places(Vacuum* vacuum) {
       }
       UnlockReleaseBuffer(buffer);
       if (!own) break;
-      RecordFreeIndexPage(vacuum->relation, outside);
+      tell_free(vacuum->relation, outside, core::kFreePage);
       vacuum->stats->pages_deleted += 1;
       outside = tail.next_block;
     }
@@ -279,21 +388,26 @@ IndexBulkDeleteResult* bulk_delete(IndexVacuumInfo* info, IndexBulkDeleteResult*
   vacuum->strategy = info->strategy;
   vacuum->arena = &arena;
   vacuum->stats = stats;
+  vacuum->callback = callback;
+  vacuum->callback_state = state;
   Meta meta;
   describe(info->index, &arena, &vacuum->index, &meta);
   vacuum->source.init(&vacuum->index);
   vacuum->dead.attach(&arena);
   vacuum->dead_list.attach(&arena);
   vacuum->upper.attach(&arena);
-  remove_rows(vacuum, callback, state);
-  if (vacuum->dead_list.size() > 0) {
+  vacuum->overflow.attach(&arena);
+  remove_rows(vacuum);
+  shorten_chains(vacuum);
+  if (vacuum->dead_list.size() > 0 || vacuum->overflow.size() > 0) {
     mark_upper(vacuum);
-    // Wait for the inserts that may have chosen a neighbour before it was dead.
+    // Wait for the inserts that may have chosen a neighbour, or looked into a chain, before it was dead.
     LockPage(info->index, 0, ExclusiveLock);
     choose_entry(vacuum);
     UnlockPage(info->index, 0, ExclusiveLock);
-    mend_edges(vacuum);
+    if (vacuum->dead_list.size() > 0) mend_edges(vacuum);
     free_places(vacuum);
+    for (size_t i = 0; i < vacuum->overflow.size(); ++i) vacuum->source.free_place(vacuum->overflow[i].id);
   }
   MemoryContextSwitchTo(old);
   MemoryContextDelete(context);
