@@ -60,6 +60,7 @@ struct Scan {
   size_t next;  // of results
   float last;   // distance of the last row that was returned
   size_t returned;
+  size_t batches;  // read, maybe in vain: nodes may be damaged
   size_t read;     // nodes
   size_t visited;  // rows
   size_t batch;    // nodes
@@ -157,6 +158,7 @@ void read_batch(Scan* scan) {
   for (size_t i = scan->next; i < results.size(); ++i) results[waiting++] = results[i];
   results.truncate(waiting);
   scan->next = 0;
+  ++scan->batches;
   scan->search.run(scan->query, scan->batch, [&](core::NodeId id, const core::Expansion& node) -> void* {
     CHECK_FOR_INTERRUPTS();
     for (size_t i = 0; i < node.heap_tid_count; ++i) results.push({node.distance, node.heap_tids[i], false});
@@ -299,7 +301,7 @@ bool get_tuple(IndexScanDesc descriptor, ScanDirection) {
       return true;
     }
     if (scan->finished) return false;
-    if (scan->read > 0 && !scan->looked_ahead)
+    if (scan->batches > 0 && !scan->looked_ahead)
       look_ahead(scan);
     else
       read_batch(scan);
