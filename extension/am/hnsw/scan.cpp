@@ -174,7 +174,7 @@ void read_batch(Scan* scan) {
   MemoryContextSwitchTo(old);
 }
 
-// After many deletions, or with many equal vectors, the lowest level may have come apart; the one above it holds
+// After many deletions the lowest level may have come apart; the one above it holds
 // together. A scan that has read all that it can reach goes on from all that level 1 leads to, once. False: there is
 // nothing more.
 bool climb(Scan* scan) {
