@@ -95,6 +95,7 @@ void MemorySource::insert(size_t i) {
 
 bool MemorySource::expand(NodeId id, const Query& query, Expansion* out, void*) {
   Node* node = graph_->node(id);
+  node_bytes_ = graph_->layout().node_bytes(node->payload_bytes);
   const void* payload = graph_->payload(node);
   const float distance = query.distance(query.payload, payload, query.payload_bytes);
   lock(node);
@@ -109,12 +110,7 @@ bool MemorySource::distance(NodeId id, const Query& query, float* out) {
   return true;
 }
 
-void MemorySource::prefetch(NodeId id) {
-  const auto* bytes = reinterpret_cast<const uint8_t*>(graph_->node(id));
-  const NodeLayout& layout = graph_->layout();
-  const size_t prefetched = std::min<size_t>(sizeof(Node) + layout.edges_bytes(), 4096);
-  for (size_t i = 0; i < prefetched; i += 64) __builtin_prefetch(bytes + i);
-}
+void MemorySource::prefetch(NodeId id) { prefetch_node(graph_->page(id), node_offset(id), node_bytes_); }
 
 bool MemorySource::add_heap_tid(NodeId id, const Query&, HeapTid tid) {
   Node* node = graph_->node(id);

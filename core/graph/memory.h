@@ -33,6 +33,7 @@ class MemoryGraph {
   void put_highest_first();
 
   NodeId top(size_t i) const { return elements_[i]; }
+  const uint8_t* page(NodeId id) { return blocks_[node_block(id) - first_block_]; }
   Node* node(NodeId id) {
     uint32_t length;
     return reinterpret_cast<Node*>(page_item(blocks_[node_block(id) - first_block_], node_offset(id), &length));
@@ -104,6 +105,7 @@ class MemorySource {
 
   MemoryGraph* graph_ = nullptr;
   Inserter<MemorySource> inserter_;
+  uint32_t node_bytes_ = 0;       // of the node that was read last: mostly all are alike
   NodeId levels_[kMaxLevel + 1];  // of the element that is being inserted
   bool overflowed_ = false;       // its node of level 0 has become an overflow node
 };
