@@ -90,18 +90,17 @@ class GraphTest : public testing::Test {
     const Candidate at = descend(&search, query, entry, level, 0);
     search.start(at.id, at.key);
     std::vector<std::pair<float, uint16_t>> found;
-    for (int i = 0; i < batches; ++i) {
-      search.run(query, ef, [&](NodeId, const Expansion& e) -> void* {
-        for (size_t k = 0; k < e.heap_tid_count; ++k) found.emplace_back(e.distance, e.heap_tids[k].block_low);
-        for (NodeId next = e.has_overflow() ? e.down : 0; next != 0; next = graph_.overflow(next)->next()) {
-          const OverflowNode* overflow = graph_.overflow(next);
-          for (size_t k = 0; k < overflow->heap_tid_count; ++k)
-            found.emplace_back(e.distance, overflow->heap_tids()[k].block_low);
-        }
-        return nullptr;
-      });
-      if (!search.more(ef)) break;
-    }
+    const auto take = [&](NodeId, const Expansion& e) -> void* {
+      for (size_t k = 0; k < e.heap_tid_count; ++k) found.emplace_back(e.distance, e.heap_tids[k].block_low);
+      for (NodeId next = e.has_overflow() ? e.down : 0; next != 0; next = graph_.overflow(next)->next()) {
+        const OverflowNode* overflow = graph_.overflow(next);
+        for (size_t k = 0; k < overflow->heap_tid_count; ++k)
+          found.emplace_back(e.distance, overflow->heap_tids()[k].block_low);
+      }
+      return nullptr;
+    };
+    search.run(query, ef, take);
+    for (int i = 1; i < batches && search.more(); ++i) search.go_on(query, ef, take);
     std::sort(found.begin(), found.end());
     return found;
   }

@@ -150,46 +150,37 @@ class Search {
     rest_.clear();
     seen_.clear();
     seen_.insert(entry);
-    push({key, entry}, 1);
+    push({key, entry});
+    nearest_.push({key, entry});
   }
 
   // Reads nodes until the `ef` nearest that are known have all been read. visit(NodeId, const Expansion&) is called for
   // each node that is read and returns the buffer for the next one's vector, or null.
   template <class Visit>
   void run(const Query& query, size_t ef, Visit&& visit, void* buffer = nullptr) {
-    while (!open_.empty()) {
-      const Candidate next = open_[0];
-      if (nearest_.size() >= ef && next.key > nearest_[0].key) return;
-      std::pop_heap(open_.begin(), open_.end(), Farther{});
-      open_.pop();
-      // Most often the next one to be read, and there is time until then.
-      if (!open_.empty()) source_->prefetch(open_[0].id);
-      if (!source_->expand(next.id, query, expansion_, buffer)) continue;
-      for (size_t i = 0; i < expansion_->count; ++i) {
-        if (has_codes_)
-          offer({expansion_->estimates[i], expansion_->ids[i]}, ef);
-        else
-          measure(expansion_->ids[i], query, ef);
-      }
-      expansion_->key = next.key;
-      buffer = visit(next.id, *expansion_);
-    }
+    while (!open_.empty() && (nearest_.size() < ef || !(open_[0].key > nearest_[0].key)))
+      buffer = read_nearest(query, visit, buffer, [&](const Candidate& candidate) { offer(candidate, ef); });
   }
 
-  // Lets the next run() read the `ef` nearest of those that are known and not read yet. False: nothing is left.
-  bool more(size_t ef) {
-    for (size_t i = 0; i < rest_.size(); ++i)
-      if (seen_.insert(rest_[i].id)) open_.push(rest_[i]);
+  // Whether anything is known that was not read. Afterwards go_on() takes over from run().
+  bool more() {
+    for (size_t i = 0; i < rest_.size(); ++i) add(rest_[i]);
     rest_.clear();
-    std::make_heap(open_.begin(), open_.end(), Farther{});
-    nearest_.clear();
-    for (size_t i = 0; i < open_.size(); ++i) note_near(open_[i], ef);
     return !open_.empty();
   }
 
-  // One more node to start from. Before a more().
+  // One more node to start from.
   void add(const Candidate& candidate) {
-    if (seen_.insert(candidate.id)) open_.push(candidate);
+    if (seen_.insert(candidate.id)) push(candidate);
+  }
+
+  // Reads `count` nodes, always the nearest that is known.
+  template <class Visit>
+  void go_on(const Query& query, size_t count, Visit&& visit) {
+    for (; count > 0 && !open_.empty(); --count)
+      read_nearest(query, visit, nullptr, [&](const Candidate& candidate) {
+        if (!has_codes_ || seen_.insert(candidate.id)) push(candidate);
+      });
   }
 
   // The key of the nearest that is known and not read; valid after more() returned true.
@@ -205,10 +196,9 @@ class Search {
     bool operator()(const Candidate& a, const Candidate& b) const { return a.key < b.key; }
   };
 
-  void push(const Candidate& candidate, size_t ef) {
+  void push(const Candidate& candidate) {
     open_.push(candidate);
     std::push_heap(open_.begin(), open_.end(), Farther{});
-    note_near(candidate, ef);
   }
 
   void note_near(const Candidate& candidate, size_t ef) {
@@ -221,27 +211,34 @@ class Search {
     std::push_heap(nearest_.begin(), nearest_.end(), Nearer{});
   }
 
-  // A neighbour that is too far now may be offered again by another node with a better estimate: it is not marked as
-  // seen.
+  // With codes a neighbour is marked as seen when it is taken: one that is too far now may be offered again by another
+  // node with a better estimate. Without them it was when it was measured.
   void offer(const Candidate& candidate, size_t ef) {
-    if (std::isnan(candidate.key)) return;
-    if (nearest_.size() >= ef && !(candidate.key < nearest_[0].key)) {
-      if (keep_rest_) rest_.push(candidate);
-      return;
-    }
-    if (seen_.insert(candidate.id)) push(candidate, ef);
+    const bool too_far = nearest_.size() >= ef && !(candidate.key < nearest_[0].key);
+    if (too_far && !keep_rest_) return;
+    if (too_far && has_codes_) return rest_.push(candidate);
+    if (has_codes_ && !seen_.insert(candidate.id)) return;
+    push(candidate);
+    if (!too_far) note_near(candidate, ef);
   }
 
-  void measure(NodeId id, const Query& query, size_t ef) {
-    float distance;
-    if (!seen_.insert(id) || !source_->distance(id, query, &distance)) return;
-    if (nearest_.size() >= ef && !(distance < nearest_[0].key)) {
-      if (!keep_rest_) return;
-      open_.push({distance, id});
-      std::push_heap(open_.begin(), open_.end(), Farther{});
-      return;
+  // Calls offer(Candidate) for each neighbour of the nearest node, and returns what visit() returned.
+  template <class Visit, class Offer>
+  void* read_nearest(const Query& query, Visit&& visit, void* buffer, Offer&& offer) {
+    const Candidate next = open_[0];
+    std::pop_heap(open_.begin(), open_.end(), Farther{});
+    open_.pop();
+    // Most often the next one to be read, and there is time until then.
+    if (!open_.empty()) source_->prefetch(open_[0].id);
+    if (!source_->expand(next.id, query, expansion_, buffer)) return buffer;
+    for (size_t i = 0; i < expansion_->count; ++i) {
+      Candidate neighbor{expansion_->estimates[i], expansion_->ids[i]};
+      if (!has_codes_ && (!seen_.insert(neighbor.id) || !source_->distance(neighbor.id, query, &neighbor.key)))
+        continue;
+      if (!std::isnan(neighbor.key)) offer(neighbor);
     }
-    push({distance, id}, ef);
+    expansion_->key = next.key;
+    return visit(next.id, *expansion_);
   }
 
   Source* source_ = nullptr;
@@ -249,7 +246,7 @@ class Search {
   bool keep_rest_ = false;
   Array<Candidate> open_;     // min-heap: known, not read
   Array<Candidate> nearest_;  // max-heap: the ef nearest that are known
-  Array<Candidate> rest_;
+  Array<Candidate> rest_;     // were too far
   IdSet seen_;
   Expansion* expansion_ = nullptr;
 };

@@ -22,7 +22,7 @@ namespace {
 constexpr size_t kFirstRows = 10;  // or a fourth of ef_search
 constexpr size_t kReadsOfARow = 4;
 constexpr size_t kReadsOfAFurtherRow = 32;
-constexpr float kErrors = 2;  // root mean squares of the estimates' error
+constexpr float kErrors = 1.5;  // root mean squares of the estimates' error
 
 struct Result {
   float distance;
@@ -158,8 +158,7 @@ void read_batch(Scan* scan) {
   for (size_t i = scan->next; i < results.size(); ++i) results[waiting++] = results[i];
   results.truncate(waiting);
   scan->next = 0;
-  ++scan->batches;
-  scan->search.run(scan->query, scan->batch, [&](core::NodeId id, const core::Expansion& node) -> void* {
+  const auto take = [&](core::NodeId id, const core::Expansion& node) -> void* {
     CHECK_FOR_INTERRUPTS();
     for (size_t i = 0; i < node.heap_tid_count; ++i) results.push({node.distance, node.heap_tids[i], false});
     if (node.has_overflow()) results.push(chain_result(node.distance, id));
@@ -168,7 +167,11 @@ void read_batch(Scan* scan) {
     if (std::isfinite(node.key))
       scan->squared_errors += static_cast<double>(node.distance - node.key) * (node.distance - node.key);
     return nullptr;
-  });
+  };
+  if (scan->batches++ == 0)
+    scan->search.run(scan->query, scan->batch, take);
+  else
+    scan->search.go_on(scan->query, scan->batch, take);
   std::sort(results.begin(), results.end(), nearer);
   scan->looked_ahead = false;
   MemoryContextSwitchTo(old);
@@ -186,15 +189,15 @@ bool climb(Scan* scan) {
   if (at.id == 0) return false;
   size_t read = 0;
   above.start(at.id, at.key);
-  do {
-    above.run(scan->query, scan->batch, [&](core::NodeId, const core::Expansion& node) -> void* {
-      CHECK_FOR_INTERRUPTS();
-      if (node.level == 1) scan->search.add({node.distance, node.down});
-      ++read;
-      return nullptr;
-    });
-  } while (read < static_cast<size_t>(max_scan_tuples) && above.more(scan->batch));
-  return scan->search.more(scan->batch);
+  const auto take = [&](core::NodeId, const core::Expansion& node) -> void* {
+    CHECK_FOR_INTERRUPTS();
+    if (node.level == 1) scan->search.add({node.distance, node.down});
+    ++read;
+    return nullptr;
+  };
+  above.run(scan->query, scan->batch, take);
+  while (read < static_cast<size_t>(max_scan_tuples) && above.more()) above.go_on(scan->query, scan->batch, take);
+  return scan->search.more();
 }
 
 // What is still to be read, if anything is: only for scans that want more than the first rows.
@@ -204,7 +207,7 @@ void look_ahead(Scan* scan) {
   const size_t memory = scan->search.bytes() + scan->results.size() * sizeof(Result);
   const bool enough = scan->visited >= static_cast<size_t>(max_scan_tuples) || memory > memory_limit;
   scan->batch = Max(static_cast<size_t>(ef_search), scan->read / 4);
-  scan->finished = enough || (!scan->search.more(scan->batch) && !climb(scan));
+  scan->finished = enough || (!scan->search.more() && !climb(scan));
   scan->looked_ahead = true;
   if (!scan->finished)
     scan->frontier =
