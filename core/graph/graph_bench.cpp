@@ -55,6 +55,7 @@ int run(int argc, char** argv) {
   space.to_floats = [](const void* p, float* out, size_t dims) { std::memcpy(out, p, dims * 4); };
   NodeLayout& layout = space.layout;
   layout.degree = 2 * m;
+  layout.chosen_max = layout.degree * 3 / 4;
   layout.code_dimensions = std::min<uint32_t>(space.rotation.padded(), (8100 / layout.degree - 16) * 8 / 64 * 64);
   layout.edge_bytes = 16 + layout.code_dimensions / 8;
   layout.room = kPageSpace - kLinePointerBytes;

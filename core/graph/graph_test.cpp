@@ -34,6 +34,7 @@ class GraphTest : public testing::Test {
     space_.to_floats = copy_floats;
     space_.rotation.init(dimensions, 42, &arena_, 192);
     space_.layout.degree = 32;
+    space_.layout.chosen_max = 24;
     space_.layout.code_dimensions = codes ? static_cast<uint32_t>(space_.rotation.padded()) : 0;
     space_.layout.edge_bytes = sizeof(Edge) + space_.layout.code_dimensions / 8;
     space_.layout.room = kPageSpace - kLinePointerBytes;

@@ -77,11 +77,11 @@ struct Neighbor {
 };
 
 // Chooses neighbours from `pool`, which is sorted here: those that no nearer chosen one dominates (TPAMI 2020,
-// algorithm 4), at most three quarters of the degree, so that others can still link to the node; and, where these are
-// few, the nearest of the others. The chosen ones come first in `pool`; their number is returned.
+// algorithm 4), at most chosen_max; and, where these are fewer than half as many, the nearest of the others. The chosen
+// ones come first in `pool`; their number is returned.
 inline size_t select_neighbors(const Space& space, uint32_t payload_bytes, Array<Neighbor>* pool) {
-  const size_t most = space.layout.degree * 3 / 4;
-  const size_t fewest = space.layout.degree * 3 / 8;
+  const size_t most = space.layout.chosen_max;
+  const size_t fewest = most / 2;
   std::sort(pool->begin(), pool->end(), [](const Neighbor& a, const Neighbor& b) { return a.distance < b.distance; });
   size_t chosen = 0;
   for (size_t i = 0; i < pool->size() && chosen < most; ++i) {

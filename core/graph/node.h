@@ -118,6 +118,7 @@ static_assert(sizeof(Edge) == 16);
 // What is the same for all nodes of an index.
 struct NodeLayout {
   uint32_t degree;           // room for so many edges
+  uint32_t chosen_max;       // of them a new node chooses at most so many; the others come as edges back
   uint32_t code_dimensions;  // bits of a code, a multiple of 64; 0: no codes, neighbours are read to be measured
   uint32_t edge_bytes;
   uint32_t room;  // the most bytes that a node may have

@@ -90,8 +90,9 @@ void float_payload_to_floats(const void* payload, float* out, size_t n) { memcpy
 // Short vectors get more bits than coordinates: with fewer the estimates are too rough to choose by.
 constexpr uint32_t kLeastCode = 192;
 
-// Room for the edges of one node in one page, with codes of all coordinates where those leave room for the wanted
-// degree or for at least kEnoughCode of them.
+// Room for the edges of one node in one page, with codes of all coordinates where those leave room for 2 m edges or for
+// at least kEnoughCode of them. What the nodes of a page then leave over goes to more edges: they cost no page, and
+// fewer must give way.
 void choose_layout(Index* index) {
   constexpr uint32_t kEnoughCode = 1024;
   constexpr uint32_t kRoom = core::kPageSpace - core::kLinePointerBytes;
@@ -108,7 +109,13 @@ void choose_layout(Index* index) {
   }
   layout.edge_bytes = sizeof(core::Edge) + layout.code_dimensions / 8;
   layout.degree = Min(layout.degree, (kRoom - static_cast<uint32_t>(sizeof(core::Node))) / layout.edge_bytes);
+  layout.chosen_max = layout.degree * 3 / 4;
   layout.room = kRoom;
+  if (index->element == Element::sparse) return;
+  const uint32_t node_bytes = layout.node_bytes(vector_bytes(*index));
+  const uint32_t nodes = core::kPageSpace / (node_bytes + core::kLinePointerBytes);
+  const uint32_t spare = core::kPageSpace / nodes - core::kLinePointerBytes - node_bytes;
+  layout.degree = Min(layout.degree + spare / layout.edge_bytes, core::kMaxDegree);
 }
 
 void complete(Index* index, core::Arena* arena, uint64_t seed) {
