@@ -1,0 +1,540 @@
+// Three searches, each from what the one before knows: a knapsack over what the plans use when every candidate is there
+// (DB2Advis), a greedy one by gain per byte that also widens and narrows (Extend), then drops, merges and swaps. The
+// best set so far is always at hand.
+#include "tuner/choose.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <queue>
+
+#include "tuner/plan_cache.h"
+
+namespace cairn::tuner {
+namespace {
+
+constexpr double kNegligible = 1e-5;     // of the workload: differences below it are not asked for
+constexpr double kNoticeableCost = 100;  // a statement below it is small, whatever share of it an index takes off
+constexpr double kNoticeableShare = 0.25;
+constexpr int kRoundsMax = 20;
+constexpr size_t kExplainedRejections = 20;
+constexpr size_t kKeysMax = 4;
+
+// The question to the model that there is no budget for.
+struct OutOfBudget {};
+
+struct State {
+  IndexSet set;
+  std::vector<double> cost;
+  double ms = 0;
+  double write_ms = 0;
+  int64_t bytes = 0;
+  double total() const { return ms + write_ms; }
+};
+
+bool is_prefix(const std::vector<IndexKey>& prefix, const std::vector<IndexKey>& keys) {
+  return prefix.size() <= keys.size() && std::equal(prefix.begin(), prefix.end(), keys.begin());
+}
+
+bool holds_column(const IndexDefinition& index, const std::string& column) {
+  const auto is_key = [&](const IndexKey& key) { return !key.is_expression && key.text == column; };
+  return std::any_of(index.keys.begin(), index.keys.end(), is_key) ||
+         std::find(index.include.begin(), index.include.end(), column) != index.include.end();
+}
+
+// Whatever `narrow` serves, `wide` serves.
+bool covers(const IndexDefinition& wide, const IndexDefinition& narrow) {
+  const auto held = [&](const std::string& column) { return holds_column(wide, column); };
+  return wide.table == narrow.table && wide.method == "btree" && narrow.method == "btree" && !narrow.unique &&
+         wide.predicate == narrow.predicate && is_prefix(narrow.keys, wide.keys) &&
+         std::all_of(narrow.include.begin(), narrow.include.end(), held);
+}
+
+// One index in the place of two: the keys of the first, then what the second has beside them.
+std::optional<IndexDefinition> merged(const IndexDefinition& first, const IndexDefinition& second) {
+  if (first.table != second.table || first.method != "btree" || second.method != "btree" ||
+      first.predicate != second.predicate || first.unique || second.unique)
+    return std::nullopt;
+  IndexDefinition both = first;
+  both.include.clear();
+  for (const IndexKey& key : second.keys) {
+    if (key.is_expression || !holds_column(both, key.text)) both.keys.push_back(key);
+  }
+  if (both.keys.size() > kKeysMax) return std::nullopt;
+  for (const auto* index : {&first, &second}) {
+    for (const std::string& column : index->include) {
+      if (!holds_column(both, column)) both.include.push_back(column);
+    }
+  }
+  return both;
+}
+
+bool may_help(const ChoiceStatement& statement, const IndexDefinition& index) {
+  if (!statement.tables.contains(index.table)) return false;
+  if (!statement.columns || !index.predicate.empty()) return true;
+  const auto mentioned = [&](const IndexKey& key) {
+    return key.is_expression || statement.columns->contains(key.text);
+  };
+  if (index.method == "btree") return mentioned(index.keys.front());
+  return std::any_of(index.keys.begin(), index.keys.end(), mentioned);
+}
+
+class Search {
+ public:
+  Search(const ChoiceProblem& problem, CostModel& model)
+      : problem_(problem), model_(model), cache_(problem.statements.size()) {
+    for (const IndexDefinition& candidate : problem.candidates) number_of(candidate);
+    best_.cost.resize(problem.statements.size());
+    base_ = best_;
+  }
+
+  Choice run() {
+    Choice choice;
+    try {
+      look_at_statements();
+      seed();
+      if (!close_to_optimum(best_)) {
+        grow(true);
+        if (something_did_not_fit_) grow(false);
+      }
+      improve();
+    } catch (const OutOfBudget&) {
+      choice.complete = false;
+    }
+    describe(choice);
+    return choice;
+  }
+
+ private:
+  struct Index {
+    IndexDefinition definition;
+    std::optional<int64_t> bytes;
+    double write_ms = 0;
+    std::vector<size_t> statements = {};  // those that it may help
+    double potential_ms = 0;              // its part of what is gained when every candidate is there
+  };
+
+  int number_of(const IndexDefinition& definition) {
+    const auto [at, is_new] = numbers_.try_emplace(definition, static_cast<int>(indexes_.size()));
+    if (!is_new) return at->second;
+    Index index{.definition = definition, .bytes = model_.bytes(definition), .write_ms = problem_.write_ms(definition)};
+    for (size_t i = 0; i < problem_.statements.size(); ++i) {
+      if (may_help(problem_.statements[i], definition)) index.statements.push_back(i);
+    }
+    indexes_.push_back(std::move(index));
+    return at->second;
+  }
+
+  IndexSet relevant(size_t statement, const IndexSet& set) const {
+    IndexSet kept;
+    for (const int i : set) {
+      const auto& helped = indexes_[i].statements;
+      if (std::binary_search(helped.begin(), helped.end(), statement)) kept.push_back(i);
+    }
+    return kept;
+  }
+
+  double ask(size_t statement, const IndexSet& set) {
+    if (calls_ >= problem_.calls_max || problem_.out_of_time()) throw OutOfBudget();
+    ++calls_;
+    std::vector<IndexDefinition> definitions;
+    for (const int i : set) definitions.push_back(indexes_[i].definition);
+    const Estimate plan = model_.estimate(statement, definitions);
+    KnownPlan known{.set = set, .used = {}, .cost = plan.cost};
+    for (const IndexDefinition& index : plan.used) known.used.push_back(number_of(index));
+    std::sort(known.used.begin(), known.used.end());
+    known.used.erase(std::unique(known.used.begin(), known.used.end()), known.used.end());
+    cache_.add(statement, std::move(known));
+    return cache_.bounds(statement, set).upper;
+  }
+
+  double cost(size_t statement, const IndexSet& set) {
+    const IndexSet helping = relevant(statement, set);
+    const auto [lower, upper, plan] = cache_.bounds(statement, helping);
+    if (plan != nullptr && (upper - lower) * problem_.statements[statement].ms_per_cost <= kNegligible * base_.ms)
+      return upper;
+    return ask(statement, helping);
+  }
+
+  // `from` with another set: asks only for the statements that what changed may help or harm.
+  State with_set(const State& from, IndexSet set) {
+    State state = from;
+    IndexSet changed;
+    std::set_symmetric_difference(from.set.begin(), from.set.end(), set.begin(), set.end(),
+                                  std::back_inserter(changed));
+    std::set<size_t> statements;
+    for (const int i : changed) statements.insert(indexes_[i].statements.begin(), indexes_[i].statements.end());
+    for (const size_t i : statements) state.cost[i] = cost(i, set);
+    state.set = std::move(set);
+    account(state);
+    return state;
+  }
+
+  void account(State& state) const {
+    state.ms = state.write_ms = 0;
+    state.bytes = 0;
+    for (size_t i = 0; i < state.cost.size(); ++i) state.ms += state.cost[i] * problem_.statements[i].ms_per_cost;
+    for (const int i : state.set) {
+      state.bytes += *indexes_[i].bytes;
+      state.write_ms += indexes_[i].write_ms;
+    }
+  }
+
+  bool fits(const IndexSet& set) const {
+    int64_t bytes = 0;
+    double write_ms = 0;
+    for (const int i : set) {
+      bytes += *indexes_[i].bytes;
+      write_ms += indexes_[i].write_ms;
+    }
+    return bytes <= problem_.bytes_max && write_ms <= problem_.write_ms_max;
+  }
+
+  static IndexSet without(const IndexSet& set, int index) {
+    IndexSet rest = set;
+    std::erase(rest, index);
+    return rest;
+  }
+
+  // With `index`, and without those that it makes superfluous.
+  IndexSet with(const IndexSet& set, int index) const {
+    IndexSet all;
+    for (const int i : set) {
+      if (i != index && !covers(indexes_[index].definition, indexes_[i].definition)) all.push_back(i);
+    }
+    all.insert(std::lower_bound(all.begin(), all.end(), index), index);
+    return all;
+  }
+
+  bool covered_by_member(const IndexSet& set, int index) const {
+    return std::any_of(set.begin(), set.end(),
+                       [&](int member) { return covers(indexes_[member].definition, indexes_[index].definition); });
+  }
+
+  // Whether going from `before` to `after` is worth an index more.
+  bool worth(const State& before, const State& after) const {
+    const double gain = before.total() - after.total();
+    if (gain <= 0) return false;
+    if (gain >= problem_.gain_min * base_.ms) return true;
+    for (size_t i = 0; i < before.cost.size(); ++i) {
+      if (before.cost[i] >= kNoticeableCost && after.cost[i] <= before.cost[i] * (1 - kNoticeableShare)) return true;
+    }
+    return false;
+  }
+
+  void consider(const State& state) {
+    if (fits(state.set) && state.total() < best_.total()) best_ = state;
+  }
+
+  bool close_to_optimum(const State& state) const {
+    return state.write_ms + state.ms - ms_with_all_ <= kNegligible * base_.ms;
+  }
+
+  // The most that adding `index` can take off.
+  double gain_bound(const State& state, int index) const {
+    double bound = 0;
+    for (const size_t i : indexes_[index].statements)
+      bound += std::max(0.0, state.cost[i] - cost_with_all_[i]) * problem_.statements[i].ms_per_cost;
+    return bound - indexes_[index].write_ms;
+  }
+
+  void look_at_statements() {
+    const size_t count = problem_.statements.size();
+    IndexSet all;
+    for (size_t i = 0; i < indexes_.size(); ++i) {
+      if (indexes_[i].bytes) all.push_back(static_cast<int>(i));
+    }
+    for (size_t i = 0; i < count; ++i) {
+      base_.cost[i] = ask(i, {});
+      account(base_);
+      best_ = base_;
+    }
+    cost_with_all_ = base_.cost;
+    for (size_t i = 0; i < count; ++i) {
+      const IndexSet helping = relevant(i, all);
+      if (helping.empty()) continue;
+      cost_with_all_[i] = ask(i, helping);
+      const IndexSet used = cache_.bounds(i, helping).plan->used;
+      const double gain = (base_.cost[i] - cost_with_all_[i]) * problem_.statements[i].ms_per_cost;
+      for (const int index : used) indexes_[index].potential_ms += gain / static_cast<double>(used.size());
+    }
+    ms_with_all_ = 0;
+    for (size_t i = 0; i < count; ++i) ms_with_all_ += cost_with_all_[i] * problem_.statements[i].ms_per_cost;
+    for (size_t i = 0; i < indexes_.size(); ++i) {
+      if (indexes_[i].potential_ms > 0) promising_.push_back(static_cast<int>(i));
+    }
+    std::sort(promising_.begin(), promising_.end(),
+              [&](int a, int b) { return indexes_[a].potential_ms > indexes_[b].potential_ms; });
+  }
+
+  void seed() {
+    const auto per_byte = [&](int i) {
+      return (indexes_[i].potential_ms - indexes_[i].write_ms) /
+             static_cast<double>(std::max<int64_t>(1, *indexes_[i].bytes));
+    };
+    std::vector<int> order = promising_;
+    std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return per_byte(a) > per_byte(b); });
+    IndexSet set;
+    for (const int i : order) {
+      if (per_byte(i) <= 0 || covered_by_member(set, i)) continue;
+      if (IndexSet larger = with(set, i); fits(larger)) set = std::move(larger);
+    }
+    consider(with_set(base_, std::move(set)));
+  }
+
+  // What growth may take: what the plans used, and its prefixes.
+  std::vector<int> growable() {
+    std::vector<int> pool = promising_;
+    for (const int i : promising_) {
+      IndexDefinition part = indexes_[i].definition;
+      if (part.method != "btree" || part.unique) continue;
+      for (bool shorter = !part.include.empty() || part.keys.size() > 1; shorter; shorter = part.keys.size() > 1) {
+        if (part.include.empty()) part.keys.pop_back();
+        part.include.clear();
+        const int number = number_of(part);
+        if (indexes_[number].bytes && std::find(pool.begin(), pool.end(), number) == pool.end()) pool.push_back(number);
+      }
+    }
+    return pool;
+  }
+
+  // Takes what gains most (a byte, or at all) as long as it is worth it. Gains are looked at again only when their
+  // index comes first: what has been taken seldom makes another gain more.
+  void grow(bool by_byte) {
+    const auto key = [&](double gain, int64_t bytes) {
+      return by_byte ? gain / static_cast<double>(std::max<int64_t>(1, bytes)) : gain;
+    };
+    using Entry = std::pair<double, int>;
+    std::priority_queue<Entry> queue;
+    for (const int i : growable()) queue.emplace(key(gain_bound(base_, i), *indexes_[i].bytes), i);
+    State state = base_;
+    while (!queue.empty()) {
+      const auto [expected, index] = queue.top();
+      queue.pop();
+      if (covered_by_member(state.set, index)) continue;
+      IndexSet set = with(state.set, index);
+      if (!fits(set)) {
+        something_did_not_fit_ = true;
+        continue;
+      }
+      const State next = with_set(state, std::move(set));
+      if (!worth(state, next)) continue;
+      const double found = key(state.total() - next.total(), next.bytes - state.bytes);
+      if (!queue.empty() && found < queue.top().first && found < expected * (1 - 1e-9)) {
+        queue.emplace(found, index);
+        continue;
+      }
+      state = next;
+      consider(state);
+      if (close_to_optimum(state)) return;
+    }
+  }
+
+  void improve() {
+    for (int round = 0; round < kRoundsMax; ++round) {
+      const bool dropped = drop();
+      const bool merged_any = merge();
+      const bool narrowed = narrow();
+      const bool added = add_or_swap();
+      if (!dropped && !merged_any && !narrowed && !added) return;
+    }
+  }
+
+  // Takes out what is not worth its place.
+  bool drop() {
+    bool changed = false;
+    for (const int i : IndexSet(best_.set)) {
+      const State rest = with_set(best_, without(best_.set, i));
+      if (worth(rest, best_)) continue;
+      best_ = rest;
+      changed = true;
+    }
+    return changed;
+  }
+
+  // Whether `state` is better, or as good and smaller.
+  bool replaces_best(const State& state) const {
+    if (!fits(state.set)) return false;
+    const double tolerance = kNegligible * base_.ms;
+    if (state.total() < best_.total() - tolerance) return true;
+    return state.total() <= best_.total() + tolerance && state.bytes < best_.bytes;
+  }
+
+  bool merge() {
+    bool changed = false;
+    const IndexSet before = best_.set;
+    for (const int first : before) {
+      for (const int second : before) {
+        const auto in_best = [&](int i) { return std::binary_search(best_.set.begin(), best_.set.end(), i); };
+        if (first == second || !in_best(first) || !in_best(second)) continue;
+        const auto both = merged(indexes_[first].definition, indexes_[second].definition);
+        if (!both) continue;
+        const int number = number_of(*both);
+        if (!indexes_[number].bytes) continue;
+        const State state = with_set(best_, with(without(without(best_.set, first), second), number));
+        if (!replaces_best(state)) continue;
+        best_ = state;
+        changed = true;
+      }
+    }
+    return changed;
+  }
+
+  bool narrow() {
+    bool changed = false;
+    for (const int i : IndexSet(best_.set)) {
+      IndexDefinition part = indexes_[i].definition;
+      if (part.method != "btree" || part.unique || (part.keys.size() == 1 && part.include.empty())) continue;
+      if (part.include.empty()) part.keys.pop_back();
+      part.include.clear();
+      const int number = number_of(part);
+      if (!indexes_[number].bytes) continue;
+      const State state = with_set(best_, with(without(best_.set, i), number));
+      if (!replaces_best(state)) continue;
+      best_ = state;
+      changed = true;
+    }
+    return changed;
+  }
+
+  bool add_or_swap() {
+    bool changed = false;
+    std::vector<int> order;
+    for (size_t i = 0; i < indexes_.size(); ++i) {
+      if (indexes_[i].bytes) order.push_back(static_cast<int>(i));
+    }
+    std::stable_sort(order.begin(), order.end(),
+                     [&](int a, int b) { return indexes_[a].potential_ms > indexes_[b].potential_ms; });
+    for (const int i : order) {
+      if (std::binary_search(best_.set.begin(), best_.set.end(), i) || covered_by_member(best_.set, i)) continue;
+      if (gain_bound(best_, i) <= problem_.gain_min * base_.ms) continue;
+      const IndexSet larger = with(best_.set, i);
+      if (fits(larger)) {
+        const State state = with_set(best_, larger);
+        if (!worth(best_, state)) continue;
+        best_ = state;
+        changed = true;
+      } else {
+        changed |= swap_in(i);
+      }
+    }
+    return changed;
+  }
+
+  // In the place of one that is there, or of those that are worth least a byte.
+  bool swap_in(int index) {
+    std::vector<std::pair<double, int>> losses;
+    for (const int i : best_.set) {
+      const State rest = with_set(best_, without(best_.set, i));
+      losses.emplace_back(
+          (rest.total() - best_.total()) / static_cast<double>(std::max<int64_t>(1, *indexes_[i].bytes)), i);
+    }
+    std::sort(losses.begin(), losses.end());
+    IndexSet rest = best_.set;
+    std::optional<State> found;
+    const auto attempt = [&](const IndexSet& set) {
+      if (!fits(set)) return;
+      State state = with_set(best_, set);
+      if (replaces_best(state) && (!found || state.total() < found->total())) found = std::move(state);
+    };
+    for (const auto& [loss, i] : losses) {
+      attempt(with(without(best_.set, i), index));
+      rest = without(rest, i);
+      attempt(with(rest, index));
+    }
+    if (!found) return false;
+    best_ = *found;
+    return true;
+  }
+
+  std::string reason(int index, RejectedIndex& rejected) {
+    if (covered_by_member(best_.set, index)) return "one that was chosen covers it";
+    try {
+      const State state = with_set(best_, with(best_.set, index));
+      rejected.gain_ms = best_.ms - state.ms;
+      const double loss = state.write_ms - best_.write_ms;
+      if (rejected.gain_ms <= kNegligible * base_.ms) return "gains nothing beside what was chosen";
+      if (loss >= rejected.gain_ms) return "writes would lose more than reads gain";
+      if (state.bytes > problem_.bytes_max) return "over the budget of bytes";
+      if (state.write_ms > problem_.write_ms_max) return "over the limit of write cost";
+      return "gains too little";
+    } catch (const OutOfBudget&) {
+      return "not looked at to the end: the limit of time or of calls was reached";
+    }
+  }
+
+  void reject(Choice& choice) {
+    std::vector<int> order;
+    for (size_t i = 0; i < indexes_.size(); ++i) {
+      const bool proposed = std::find(problem_.candidates.begin(), problem_.candidates.end(), indexes_[i].definition) !=
+                            problem_.candidates.end();
+      if (proposed && !std::binary_search(best_.set.begin(), best_.set.end(), static_cast<int>(i)))
+        order.push_back(static_cast<int>(i));
+    }
+    std::stable_sort(order.begin(), order.end(),
+                     [&](int a, int b) { return indexes_[a].potential_ms > indexes_[b].potential_ms; });
+    for (size_t i = 0; i < order.size(); ++i) {
+      const Index& index = indexes_[order[i]];
+      RejectedIndex rejected{.index = index.definition, .bytes = index.bytes.value_or(0)};
+      if (!index.bytes)
+        rejected.reason = "cannot be tried without building it";
+      else if (index.potential_ms <= 0)
+        rejected.reason = "no plan uses it when every candidate is there";
+      else if (i < kExplainedRejections)
+        rejected.reason = reason(order[i], rejected);
+      else
+        rejected.reason = "gains less than others";
+      choice.rejected.push_back(std::move(rejected));
+    }
+    std::stable_sort(choice.rejected.begin(), choice.rejected.end(),
+                     [](const RejectedIndex& a, const RejectedIndex& b) { return a.gain_ms > b.gain_ms; });
+  }
+
+  void describe(Choice& choice) {
+    choice.cost_before = base_.cost;
+    choice.cost_after = best_.cost;
+    choice.ms_before = base_.ms;
+    choice.ms_after = best_.ms;
+    choice.write_ms = best_.write_ms;
+    choice.bytes = best_.bytes;
+    for (const int i : best_.set) {
+      const Index& index = indexes_[i];
+      ChosenIndex chosen{.index = index.definition, .bytes = *index.bytes, .write_ms = index.write_ms};
+      try {
+        chosen.gain_ms = with_set(best_, without(best_.set, i)).ms - best_.ms;
+      } catch (const OutOfBudget&) {
+        chosen.gain_ms = index.potential_ms;
+      }
+      choice.indexes.push_back(std::move(chosen));
+    }
+    std::stable_sort(choice.indexes.begin(), choice.indexes.end(),
+                     [](const ChosenIndex& a, const ChosenIndex& b) { return a.gain_ms > b.gain_ms; });
+    for (size_t i = 0; i < best_.cost.size(); ++i) {
+      std::vector<IndexDefinition>& used = choice.used.emplace_back();
+      const auto plan = cache_.bounds(i, relevant(i, best_.set)).plan;
+      if (plan == nullptr) continue;
+      for (const int index : plan->used) used.push_back(indexes_[index].definition);
+    }
+    reject(choice);
+    choice.calls = calls_;
+  }
+
+  const ChoiceProblem& problem_;
+  CostModel& model_;
+  PlanCache cache_;
+  std::vector<Index> indexes_;
+  std::map<IndexDefinition, int> numbers_;
+  std::vector<int> promising_;  // greatest potential first
+  State base_;
+  State best_;
+  std::vector<double> cost_with_all_;
+  double ms_with_all_ = 0;
+  bool something_did_not_fit_ = false;
+  int calls_ = 0;
+};
+
+}  // namespace
+
+Choice choose(const ChoiceProblem& problem, CostModel& model) { return Search(problem, model).run(); }
+
+}  // namespace cairn::tuner
