@@ -46,7 +46,8 @@ constexpr Statement kColumns{
     "t.typcategory IN ('A', 'B', 'D', 'E', 'I', 'N', 'R', 'S', 'T', 'V') OR EXISTS (SELECT FROM pg_opclass o "
     "JOIN pg_am m ON m.oid = o.opcmethod WHERE m.amname = 'btree' AND o.opcdefault AND o.opcintype = t.oid), "
     "a.attnotnull, a.attcollation IN (950, 951) OR (a.attcollation = 100 AND (SELECT d.datcollate IN ('C', 'POSIX') "
-    "AND coalesce(to_jsonb(d) ->> 'datlocprovider', 'c') = 'c' FROM pg_database d WHERE datname = current_database())), "
+    "AND coalesce(to_jsonb(d) ->> 'datlocprovider', 'c') = 'c' FROM pg_database d WHERE datname = "
+    "current_database())), "
     "s.attname IS NOT NULL, coalesce(s.n_distinct, 0)::float8, coalesce(s.null_frac, 0)::float8, "
     "coalesce(s.correlation, 0)::float8, coalesce(s.avg_width, 0)::int8, "
     "(s.most_common_vals::text::text[])[1:50], s.most_common_freqs[1:50]::float8[] "
@@ -94,7 +95,8 @@ constexpr Statement kIndexes{
 
 constexpr Statement kForeignKeys{
     "tuner_foreign_keys",
-    "SELECT f.conname::text, f.conrelid::int8, array(SELECT a.attname::text FROM unnest(f.conkey) WITH ORDINALITY u(n, k) "
+    "SELECT f.conname::text, f.conrelid::int8, array(SELECT a.attname::text FROM unnest(f.conkey) WITH ORDINALITY u(n, "
+    "k) "
     "JOIN pg_attribute a ON a.attrelid = f.conrelid AND a.attnum = u.n ORDER BY u.k), f.confrelid::int8 "
     "FROM pg_constraint f JOIN pg_class c ON c.oid = f.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace "
     "WHERE f.contype = 'f' AND f.conparentid = 0 AND " CAIRN_OWN " ORDER BY f.oid"};
@@ -249,8 +251,7 @@ task<Catalog> read_catalog(db::Pool& pool) {
     std::vector<db::Query> queries{{kServer, {}}, {kTables, {}}, {kColumns, {}}, {kIndexes, {}}, {kForeignKeys, {}}};
     co_return co_await transaction.run_and_commit(std::move(queries));
   };
-  const std::vector<Rows> read =
-      co_await db::with_transaction(pool, db::Isolation::kRepeatableReadOnly, body);
+  const std::vector<Rows> read = co_await db::with_transaction(pool, db::Isolation::kRepeatableReadOnly, body);
   const Rows &server = read.at(0), &tables = read.at(1), &columns = read.at(2), &indexes = read.at(3),
              &foreign_keys = read.at(4);
 
@@ -263,11 +264,9 @@ task<Catalog> read_catalog(db::Pool& pool) {
   for (int row = 0; row < tables.size(); ++row) catalog.tables.push_back(read_table(tables, row));
   const auto owner = [&](int64_t oid) { return const_cast<Table*>(catalog.table(oid)); };
   for (int row = 0; row < columns.size(); ++row)
-    if (Table* table = owner(columns.integer(row, 0)))
-      table->columns.push_back(read_column(columns, row, table->rows));
+    if (Table* table = owner(columns.integer(row, 0))) table->columns.push_back(read_column(columns, row, table->rows));
   for (int row = 0; row < indexes.size(); ++row)
-    if (Table* table = owner(indexes.integer(row, 1)))
-      table->indexes.push_back(read_index(indexes, row, table->name));
+    if (Table* table = owner(indexes.integer(row, 1))) table->indexes.push_back(read_index(indexes, row, table->name));
   for (int row = 0; row < foreign_keys.size(); ++row)
     catalog.foreign_keys.push_back({.name = foreign_keys.text(row, 0),
                                     .table = foreign_keys.integer(row, 1),

@@ -69,8 +69,8 @@ struct Table {
 
   bool indexable() const { return kind == 'r' || kind == 'p' || kind == 'm'; }
   const Column* column(std::string_view name) const;
-  // How many of the rows, between 0 and 1, one value of the column has: of that value where the statistics know it, else
-  // of an average one. 1 where nothing is known.
+  // How many of the rows, between 0 and 1, one value of the column has: of that value where the statistics know it,
+  // else of an average one. 1 where nothing is known.
   double fraction(const Column& column, const std::optional<std::string>& value = {}) const;
 };
 

@@ -1,4 +1,5 @@
-// The walk over a parse tree behind columns_used: scopes, names, conditions. For columns_used.cpp and conditions.cpp only.
+// The walk over a parse tree behind columns_used: scopes, names, conditions. For columns_used.cpp and conditions.cpp
+// only.
 #pragma once
 
 #include <deque>
@@ -10,7 +11,7 @@
 
 #include "tuner/columns_used.h"
 
-namespace cairn::tuner {
+namespace cairn::tuner::reading {
 
 struct Reference {
   size_t use = 0;
@@ -97,8 +98,8 @@ class Reader {
 
   const Catalog& catalog_;
   std::deque<TableUse> uses_;
-  std::vector<std::pair<size_t, TableUse>> arms_;        // of ORs, by the use that they are of
+  std::vector<std::pair<size_t, TableUse>> arms_;            // of ORs, by the use that they are of
   std::map<size_t, std::vector<Predicate>>* arm_ = nullptr;  // where predicates go inside of an OR
 };
 
-}  // namespace cairn::tuner
+}  // namespace cairn::tuner::reading

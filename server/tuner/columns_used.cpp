@@ -6,20 +6,20 @@
 #include "tuner/columns_reader.h"
 #include "tuner/parse_tree.h"
 
-namespace cairn::tuner {
+namespace cairn::tuner::reading {
 namespace {
 
-constexpr std::string_view kAggregates[] = {"count",    "sum",       "avg",       "min",        "max",      "array_agg",
-                                            "json_agg", "jsonb_agg", "bool_or",   "string_agg", "bool_and", "every",
-                                            "stddev",   "variance",  "percentile_cont"};
+constexpr std::string_view kAggregates[] = {"count",     "sum",      "avg",       "min",      "max",
+                                            "array_agg", "json_agg", "jsonb_agg", "bool_or",  "string_agg",
+                                            "bool_and",  "every",    "stddev",    "variance", "percentile_cont"};
 
 size_t count_references(const Node& node, std::string_view name) {
   size_t count = 0;
   if (node.is_array()) {
-    for (const Node item : node.get_array().value_unsafe()) count += count_references(item, name);
+    for (const Node item : items(node)) count += count_references(item, name);
   } else if (node.is_object()) {
     if (text_field(node, "relname") == name && !field(node, "schemaname")) ++count;
-    for (const auto& [key, value] : node.get_object().value_unsafe()) count += count_references(value, name);
+    for (const auto& [key, value] : members(node)) count += count_references(value, name);
   }
   return count;
 }
@@ -27,7 +27,7 @@ size_t count_references(const Node& node, std::string_view name) {
 // Aggregates and window functions, not those of a subquery.
 bool computes_over_rows(const Node& node) {
   if (node.is_array()) {
-    for (const Node item : node.get_array().value_unsafe())
+    for (const Node item : items(node))
       if (computes_over_rows(item)) return true;
     return false;
   }
@@ -37,7 +37,7 @@ bool computes_over_rows(const Node& node) {
     if (field(*function, "over") || field(*function, "agg_star")) return true;
     if (!name.empty() && std::ranges::find(kAggregates, name.back()) != std::end(kAggregates)) return true;
   }
-  for (const auto& [key, child] : node.get_object().value_unsafe())
+  for (const auto& [key, child] : members(node))
     if (computes_over_rows(child)) return true;
   return false;
 }
@@ -91,7 +91,7 @@ void Reader::statement(const Node& node, const Scope* outer) {
     if (const auto found = as(node, kind)) return modification(*found, outer);
   // EXPLAIN, PREPARE, DECLARE, COPY (…), CREATE TABLE AS
   if (!node.is_object()) return;
-  for (const auto& [kind, body] : node.get_object().value_unsafe())
+  for (const auto& [kind, body] : members(node))
     if (const auto inner = field(body, "query")) statement(*inner, outer);
 }
 
@@ -224,7 +224,7 @@ void Reader::add_source(const Node& item, Scope& scope, std::vector<Node>& all) 
     scope.sources.push_back(std::move(source));
   } else if (item.is_object()) {
     visit(item, scope);
-    for (const auto& [kind, body] : item.get_object().value_unsafe()) scope.sources.push_back({.alias = alias_of(body)});
+    for (const auto& [kind, body] : members(item)) scope.sources.push_back({.alias = alias_of(body)});
   }
 }
 
@@ -333,7 +333,7 @@ void Reader::group_and_order(const Node& select, const Scope& scope, bool aggreg
   if (!distinct.empty()) {
     std::vector<Node> keys;
     for (const Node& key : distinct)
-      if (key.is_object() && key.get_object().value_unsafe().size() > 0) keys.push_back(key);
+      if (key.is_object() && members(key).size() > 0) keys.push_back(key);
     if (keys.empty())
       for (const Node& item : targets)
         if (const auto target = as(item, "ResTarget"))
@@ -447,10 +447,14 @@ std::vector<TableUse> Reader::take() {
   return {std::make_move_iterator(uses_.begin()), std::make_move_iterator(uses_.end())};
 }
 
+}  // namespace cairn::tuner::reading
+
+namespace cairn::tuner {
+
 StatementUse columns_used(const Catalog& catalog, const std::string& statement) {
   const auto tree = ParseTree::parse(statement);
   if (!tree) return {};
-  Reader reader(catalog);
+  reading::Reader reader(catalog);
   for (const Node item : tree->statements())
     if (const auto body = field(item, "stmt")) reader.statement(*body, nullptr);
   return {.parsed = true, .tables = reader.take()};

@@ -51,7 +51,7 @@ struct Distance {
 struct TableUse {
   const Table* table = nullptr;  // of the catalog that was given
   std::vector<Predicate> predicates = {};
-  std::vector<SortKey> order = {};  // the leading keys of ORDER BY (or a window's) that are this table's
+  std::vector<SortKey> order = {};        // the leading keys of ORDER BY (or a window's) that are this table's
   std::vector<Expression> grouping = {};  // of GROUP BY or DISTINCT, when all are this table's
   std::optional<Distance> distance = {};
   bool limited = false;

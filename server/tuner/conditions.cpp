@@ -4,12 +4,11 @@
 
 #include "tuner/columns_reader.h"
 
-namespace cairn::tuner {
+namespace cairn::tuner::reading {
 namespace {
 
-constexpr std::string_view kCommuted[][2] = {{"<", ">"},   {"<=", ">="}, {">", "<"},  {">=", "<="},
-                                             {"@>", "<@"}, {"<@", "@>"}, {"=", "="},  {"&&", "&&"},
-                                             {"%", "%"},   {"@@", "@@"}};
+constexpr std::string_view kCommuted[][2] = {{"<", ">"},   {"<=", ">="}, {">", "<"},   {">=", "<="}, {"@>", "<@"},
+                                             {"<@", "@>"}, {"=", "="},   {"&&", "&&"}, {"%", "%"},   {"@@", "@@"}};
 
 std::string commuted(const std::string& op) {
   for (const auto& [from, to] : kCommuted)
@@ -82,7 +81,7 @@ std::optional<std::pair<size_t, Expression>> Reader::operand(const Node& node, c
 std::optional<bool> Reader::value(const Node& node, size_t use, const Scope& scope) const {
   if (node.is_array()) {
     bool join = false;
-    for (const Node item : node.get_array().value_unsafe()) {
+    for (const Node item : items(node)) {
       const auto part = value(item, use, scope);
       if (!part) return std::nullopt;
       join = join || *part;
@@ -101,7 +100,7 @@ std::optional<bool> Reader::value(const Node& node, size_t use, const Scope& sco
     if (!name.empty() && is_volatile(name.back())) return std::nullopt;
   }
   bool join = false;
-  for (const auto& [key, child] : node.get_object().value_unsafe()) {
+  for (const auto& [key, child] : members(node)) {
     const auto part = value(child, use, scope);
     if (!part) return std::nullopt;
     join = join || *part;
@@ -119,7 +118,7 @@ void Reader::add(size_t use, Predicate predicate) {
 // Columns that are read anywhere, subqueries and windows, whatever the expression around them is.
 void Reader::visit(const Node& node, const Scope& scope) {
   if (node.is_array()) {
-    for (const Node item : node.get_array().value_unsafe()) visit(item, scope);
+    for (const Node item : items(node)) visit(item, scope);
     return;
   }
   if (!node.is_object()) return;
@@ -138,7 +137,7 @@ void Reader::visit(const Node& node, const Scope& scope) {
   if (const auto link = as(node, "SubLink")) return sublink(*link, scope);
   if (const auto function = as(node, "FuncCall"))
     if (const auto over = field(*function, "over")) window(*over, scope);
-  for (const auto& [key, child] : node.get_object().value_unsafe()) visit(child, scope);
+  for (const auto& [key, child] : members(node)) visit(child, scope);
 }
 
 void Reader::sublink(const Node& link, const Scope& scope) {
@@ -155,8 +154,7 @@ void Reader::sublink(const Node& link, const Scope& scope) {
   const auto target = targets.size() == 1 ? as(targets[0], "ResTarget") : std::nullopt;
   const auto inner = target ? field(*target, "val") : std::nullopt;
   const auto reference = inner ? as(*inner, "ColumnRef") : std::nullopt;
-  if (!test || !reference || text_field(link, "subLinkType") != "ANY_SUBLINK" || field(link, "operName"))
-    return;
+  if (!test || !reference || text_field(link, "subLinkType") != "ANY_SUBLINK" || field(link, "operName")) return;
   const std::vector<std::string> parts = strings(*reference, "fields");
   for (size_t use = before; use < uses_.size() && !parts.empty(); ++use)
     if (const Column* column = uses_[use].table->column(parts.back())) {
@@ -259,7 +257,8 @@ void Reader::comparison(const Node& node, const Scope& scope) {
     const auto list = as(*right, "List");
     const std::vector<Node> items = list ? list_field(*list, "items") : std::vector<Node>();
     if (items.size() == 1)
-      add(tested->first, {.operand = tested->second, .test = Test::kEqual, .join = *known, .constant = literal(items[0])});
+      add(tested->first,
+          {.operand = tested->second, .test = Test::kEqual, .join = *known, .constant = literal(items[0])});
     else
       add(tested->first, {.operand = tested->second, .test = Test::kIn, .join = *known});
   }
@@ -272,8 +271,7 @@ void Reader::compare(const Node& left, const std::string& op, const Node& right,
   if (!known) return;
   auto constant = literal(right);
   if (constant && constant->is_null) return;
-  add(tested->first,
-      {.operand = tested->second, .test = *test, .join = *known, .constant = std::move(constant)});
+  add(tested->first, {.operand = tested->second, .test = *test, .join = *known, .constant = std::move(constant)});
 }
 
 // (a, b) = ($1, $2) is two equalities, (a, b) < ($1, $2) a range of a.
@@ -307,4 +305,4 @@ void Reader::like(const Node& node, const Scope& scope) {
   add(tested->first, std::move(predicate));
 }
 
-}  // namespace cairn::tuner
+}  // namespace cairn::tuner::reading

@@ -18,18 +18,41 @@ struct Function {
 
 // Functions that are immutable whatever their arguments; those for which it depends follow in `call`.
 constexpr Function kImmutable[] = {
-    {"abs", "numeric"},       {"array_length", "int4"},  {"array_upper", "int4"},
-    {"btrim", "text"},        {"cardinality", "int4"},   {"ceil", "numeric"},
-    {"ceiling", "numeric"},   {"char_length", "int4"},   {"floor", "numeric"},
-    {"initcap", "text"},      {"json_array_length", "int4"}, {"jsonb_array_length", "int4"},
-    {"jsonb_extract_path", "jsonb"}, {"jsonb_extract_path_text", "text"}, {"jsonb_typeof", "text"},
-    {"left", "text"},         {"length", "int4"},        {"lower", "text"},
-    {"lpad", "text"},         {"ltrim", "text"},         {"md5", "text"},
-    {"mod", "int8"},          {"octet_length", "int4"},
-    {"regexp_replace", "text"}, {"replace", "text"},     {"reverse", "text"},
-    {"right", "text"},        {"round", "numeric"},      {"rpad", "text"},
-    {"rtrim", "text"},        {"split_part", "text"},    {"substr", "text"},
-    {"substring", "text"},    {"translate", "text"},     {"trunc", "numeric"},
+    {"abs", "numeric"},
+    {"array_length", "int4"},
+    {"array_upper", "int4"},
+    {"btrim", "text"},
+    {"cardinality", "int4"},
+    {"ceil", "numeric"},
+    {"ceiling", "numeric"},
+    {"char_length", "int4"},
+    {"floor", "numeric"},
+    {"initcap", "text"},
+    {"json_array_length", "int4"},
+    {"jsonb_array_length", "int4"},
+    {"jsonb_extract_path", "jsonb"},
+    {"jsonb_extract_path_text", "text"},
+    {"jsonb_typeof", "text"},
+    {"left", "text"},
+    {"length", "int4"},
+    {"lower", "text"},
+    {"lpad", "text"},
+    {"ltrim", "text"},
+    {"md5", "text"},
+    {"mod", "int8"},
+    {"octet_length", "int4"},
+    {"regexp_replace", "text"},
+    {"replace", "text"},
+    {"reverse", "text"},
+    {"right", "text"},
+    {"round", "numeric"},
+    {"rpad", "text"},
+    {"rtrim", "text"},
+    {"split_part", "text"},
+    {"substr", "text"},
+    {"substring", "text"},
+    {"translate", "text"},
+    {"trunc", "numeric"},
     {"upper", "text"},
 };
 
@@ -136,7 +159,7 @@ class Printer {
     };
     const auto days = [](std::string_view name) { return name == "date" || name == "timestamp"; };
     if (!(plain(inner->type) && plain(type)) && !(days(inner->type) && days(type))) return std::nullopt;
-    return made("(" + inner->sql + ")::" + db::quote_identifier(type), type);
+    return made(inner->sql + "::" + db::quote_identifier(type), type);
   }
 
   std::optional<Expression> call(const Node& node) {
@@ -248,15 +271,15 @@ std::optional<Node> field(const Node& node, std::string_view name) {
 
 std::string text_field(const Node& node, std::string_view name) {
   const auto found = field(node, name);
-  return found && found->is_string() ? std::string(found->get_string().value_unsafe()) : std::string();
+  return found && found->is_string() ? std::string(found->get_string().value()) : std::string();
 }
 
 std::vector<Node> list_field(const Node& node, std::string_view name) {
-  std::vector<Node> items;
+  std::vector<Node> all;
   const auto found = field(node, name);
   if (found && found->is_array())
-    for (const Node item : found->get_array().value_unsafe()) items.push_back(item);
-  return items;
+    for (const Node item : items(*found)) all.push_back(item);
+  return all;
 }
 
 std::optional<Node> as(const Node& node, std::string_view kind) { return field(node, kind); }

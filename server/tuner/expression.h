@@ -19,6 +19,9 @@ using Node = simdjson::dom::element;
 // A field of a node, empty when it is absent.
 std::optional<Node> field(const Node& node, std::string_view name);
 std::string text_field(const Node& node, std::string_view name);
+// The elements of a list and the members of an object: the node must be one.
+inline simdjson::dom::array items(const Node& node) { return node.get_array().value(); }
+inline simdjson::dom::object members(const Node& node) { return node.get_object().value(); }
 // The elements of a field that is a list.
 std::vector<Node> list_field(const Node& node, std::string_view name);
 // What a node {"A_Expr": {…}} holds, when it is of that kind.
