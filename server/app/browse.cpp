@@ -7,9 +7,9 @@
 #include "app/commands.h"
 #include "app/database.h"
 #include "app/local_api.h"
-#include "app/table.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/table.h"
 
 namespace cairn::app {
 namespace {

@@ -5,10 +5,10 @@
 #include <string>
 #include <vector>
 
-namespace cairn::app {
+namespace cairn {
 
 // Columns as wide as their widest cell, two spaces between them; the first row is the head. Cells longer than
 // `most` characters are cut, with "…".
 void print_table(std::ostream& out, const std::vector<std::vector<std::string>>& rows, size_t most = 48);
 
-}  // namespace cairn::app
+}  // namespace cairn

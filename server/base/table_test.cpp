@@ -1,10 +1,10 @@
-#include "app/table.h"
+#include "base/table.h"
 
 #include <gtest/gtest.h>
 
 #include <sstream>
 
-namespace cairn::app {
+namespace cairn {
 namespace {
 
 std::string table(const std::vector<std::vector<std::string>>& rows, size_t most = 48) {
@@ -26,4 +26,4 @@ TEST(Table, CutsLongCellsAtACharacter) {
 TEST(Table, KeepsARowOnItsLine) { EXPECT_EQ(table({{"a\nb\x1b[31m", "c"}}), "a b [31m  c\n"); }
 
 }  // namespace
-}  // namespace cairn::app
+}  // namespace cairn

@@ -1,8 +1,8 @@
-#include "app/table.h"
+#include "base/table.h"
 
 #include <algorithm>
 
-namespace cairn::app {
+namespace cairn {
 namespace {
 
 bool begins_character(char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }
@@ -46,4 +46,4 @@ void print_table(std::ostream& out, const std::vector<std::vector<std::string>>&
   }
 }
 
-}  // namespace cairn::app
+}  // namespace cairn

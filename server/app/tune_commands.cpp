@@ -1,0 +1,76 @@
+// `cairn tune`: options of the tuner's commands.
+#include <iostream>
+#include <map>
+
+#include "app/commands.h"
+#include "app/database.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "tuner/profile_cli.h"
+#include "tuner/snapshots.h"
+
+namespace cairn::app {
+namespace {
+
+const std::map<std::string, tuner::Order> kOrders{{"total", tuner::Order::kTotal}, {"mean", tuner::Order::kMean},
+                                                  {"max", tuner::Order::kMax},     {"calls", tuner::Order::kCalls},
+                                                  {"rows", tuner::Order::kRows},   {"cache", tuner::Order::kCache},
+                                                  {"temp", tuner::Order::kTemp},   {"wal", tuner::Order::kWal}};
+
+// What all commands share while one runs: its database, and where the tuner keeps what it remembers of it.
+struct TuneDatabase {
+  explicit TuneDatabase(const ServerConfig& config, const std::string& state_dir)
+      : database(config),
+        state_directory(state_dir.empty() ? tuner::state_directory(config.data_dir, config.database_url) : state_dir) {}
+  CommandDatabase database;
+  std::string state_directory;
+};
+
+void add_profile(CommandLine& line, CLI::App* tune) {
+  CLI::App* command = line.add(tune, "profile", "Show the statements that take the database's time");
+  command->footer(
+      "Statements come from pg_stat_statements, whose counters are never reset, grouped by their shape. With --since\n"
+      "or --interval: what was counted in between. What may not be read is said, with what would allow it.\n"
+      "Example: cairn tune profile --database-url postgresql://user@host/db --order mean\n"
+      "         cairn tune profile --save         and after the change: cairn tune profile --since last");
+  auto options = std::make_shared<tuner::ProfileOptions>();
+  auto order = std::make_shared<std::string>("total");
+  CLI::Option* since =
+      command->add_option("--since", options->since, "Only what was counted since this snapshot; last: the newest");
+  command->add_option("--interval", options->interval_s, "Count for so many seconds from now")
+      ->check(CLI::Range(0.01, 86400.0))
+      ->excludes(since);
+  command->add_option("--top", options->top, "Statements to show (default: 20)")->check(CLI::Range(1, 1000000));
+  command
+      ->add_option("--order", *order,
+                   "By total (default), mean or max time, calls, rows, cache (blocks read past it), temp or wal")
+      ->check(CLI::Validator(CLI::IsMember(&kOrders)).description(""));  // it is in the help already
+  command->add_flag("--tables", options->tables, "Show the tables that are read as a whole, too");
+  command->add_option("--samples", options->samples, "Look so often at what sessions wait for")
+      ->check(CLI::Range(1, 100000));
+  command->add_flag("--save", options->save, "Keep the counters as a snapshot");
+  command->add_option("--state-dir", options->state_directory,
+                      "Where snapshots are (default: tuner in the data directory; for --database-url a folder of its "
+                      "own in $XDG_STATE_HOME/cairn/tuner)");
+  command->add_flag("--json", options->json, "Print one JSON object");
+  line.add_settings(command, {"data_dir", "database_url", "postgres_bin"});
+  line.on(command, [&line, options, order] {
+    log::configure(log::Format::kText, "warn");
+    const TuneDatabase place(line.settings(), options->state_directory);
+    options->order = kOrders.at(*order);
+    options->connection_string = place.database.connection_string();
+    options->state_directory = place.state_directory;
+    return tuner::run_profile(*options, std::cout, std::cerr);
+  });
+}
+
+}  // namespace
+
+void add_tune(CommandLine& line) {
+  CLI::App* tune = line.add("tune", "Find what makes a database slow, and mend it");
+  tune->require_subcommand(1);
+  tune->footer("Example: cairn tune profile --database-url postgresql://user@host/db");
+  add_profile(line, tune);
+}
+
+}  // namespace cairn::app
