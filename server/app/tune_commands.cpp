@@ -6,6 +6,7 @@
 #include "app/database.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "tuner/advise_cli.h"
 #include "tuner/profile_cli.h"
 #include "tuner/snapshots.h"
 
@@ -64,13 +65,55 @@ void add_profile(CommandLine& line, CLI::App* tune) {
   });
 }
 
+void add_advise(CommandLine& line, CLI::App* tune) {
+  CLI::App* command = line.add(tune, "advise", "Propose indexes, with the gain, size and write cost of each");
+  command->footer(
+      "The workload is what pg_stat_statements counted, or the statements of SQL files; each counts as often as it is\n"
+      "there. Indexes are shown to the planner by hypopg: none is built, and no statement of the workload is run.\n"
+      "Example: cairn tune advise --database-url postgresql://user@host/db --budget-mb 500 --max-write-cost 10");
+  auto options = std::make_shared<tuner::AdviseOptions>();
+  CLI::Option* files = command->add_option("--files", options->files, "SQL files instead of pg_stat_statements");
+  files->check(CLI::ExistingFile);
+  command
+      ->add_option("--since", options->since,
+                   "Only what was counted since this snapshot of `profile`; last: the newest")
+      ->excludes(files);
+  command->add_option("--top", options->top, "Only so many statements, those with the most time (default: 500)")
+      ->check(CLI::Range(1, 1000000));
+  command->add_option("--budget-mb", options->budget_mb, "Megabytes that all indexes together may have")
+      ->check(CLI::Range(0.0, 1e9));
+  command
+      ->add_option("--max-write-cost", options->limits.write_percent_max,
+                   "Per cent that the workload's writes may take longer")
+      ->check(CLI::Range(0.0, 1e6));
+  command->add_option("--seconds", options->limits.seconds_max, "For the search (default: 30)")
+      ->check(CLI::Range(0.1, 86400.0));
+  command->add_option("--planner-calls", options->limits.calls_max, "Questions to the planner (default: 100000)")
+      ->check(CLI::Range(1, 1000000000));
+  command->add_flag("--allow-extension", options->limits.allow_extension,
+                    "CREATE EXTENSION hypopg, where it is not there");
+  command->add_option("--state-dir", options->state_directory, "Where the advice is kept (default: as for profile)");
+  command->add_flag("--json", options->json, "Print one JSON object");
+  line.add_settings(command, {"data_dir", "database_url", "postgres_bin"});
+  line.on(command, [&line, options] {
+    log::configure(log::Format::kText, "warn");
+    const TuneDatabase place(line.settings(), options->state_directory);
+    options->connection_string = place.database.connection_string();
+    options->state_directory = place.state_directory;
+    return tuner::run_advise(*options, std::cout, std::cerr);
+  });
+}
+
 }  // namespace
 
 void add_tune(CommandLine& line) {
   CLI::App* tune = line.add("tune", "Find what makes a database slow, and mend it");
   tune->require_subcommand(1);
-  tune->footer("Example: cairn tune profile --database-url postgresql://user@host/db");
+  tune->footer(
+      "Example: cairn tune profile --database-url postgresql://user@host/db\n"
+      "         cairn tune advise --budget-mb 500");
   add_profile(line, tune);
+  add_advise(line, tune);
 }
 
 }  // namespace cairn::app

@@ -37,6 +37,9 @@ class WhatIf : public CostModel {
   // The tables in its plan; of a partition also those that it is a part of.
   const std::set<TableName>& tables(size_t statement) const { return statements_[statement].tables; }
 
+  // Without further indexes, in the planner's units.
+  double cost(size_t statement) const { return statements_[statement].cost; }
+
   // Where planning fails this time (a lock, a time-out), the indexes are taken to change nothing.
   Estimate estimate(size_t statement, const std::vector<IndexDefinition>& indexes) override;
   std::optional<int64_t> bytes(const IndexDefinition& index) override;
