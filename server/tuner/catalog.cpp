@@ -24,7 +24,7 @@ constexpr Statement kServer{
     "EXISTS (SELECT FROM pg_opclass WHERE opcname = 'gin_trgm_ops' AND pg_opclass_is_visible(oid)), "
     "(SELECT stats_reset FROM pg_stat_database WHERE datname = current_database()), "
     "greatest((SELECT count(*) FROM pg_stat_replication), "
-    "(SELECT count(*) FROM pg_replication_slots WHERE slot_type = 'physical')), pg_is_in_recovery()"};
+    "(SELECT count(*) FROM pg_replication_slots WHERE slot_type = 'physical')), pg_is_in_recovery(), now()"};
 
 // Rows as the planner scales them: as many a page as when the table was last analysed, on the pages that it has now.
 constexpr Statement kTables{
@@ -256,6 +256,7 @@ task<Catalog> read_catalog(db::Pool& pool) {
              &foreign_keys = read.at(4);
 
   Catalog catalog{.version = static_cast<int>(server.integer(0, 0)),
+                  .read_at_ms = server.timestamp_ms(0, 7),
                   .search_path = server.texts(0, 1),
                   .has_trigrams = server.boolean(0, 3),
                   .statistics_since = server.optional_timestamp_ms(0, 4),

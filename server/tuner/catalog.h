@@ -83,6 +83,7 @@ struct ForeignKey {
 
 struct Catalog {
   int version = 0;  // server_version_num
+  int64_t read_at_ms = 0;
   std::vector<std::string> search_path = {};
   std::vector<Table> tables = {};  // without PostgreSQL's own and temporary ones
   std::vector<ForeignKey> foreign_keys = {};
