@@ -56,7 +56,7 @@ bool holds(const std::vector<Key>& keys, const std::string& text) {
 std::string selectivity(const Expression& operand, const Table& table) {
   const Column* column = operand.is_column ? table.column(operand.sql) : nullptr;
   if (column == nullptr || !column->has_statistics || table.rows <= 0) return {};
-  return fmt::format(" (selectivity {:.3f})", std::min(1.0, column->distinct / table.rows));
+  return fmt::format(" (selectivity {:.3g})", std::min(1.0, column->distinct / table.rows));
 }
 
 void add_predicate(const Predicate& predicate, const Table& table, Parts& parts) {
@@ -122,7 +122,7 @@ class BTrees {
 
   std::vector<Proposal> all() {
     const Parts parts = parts_of(use_);
-    if (names_one_row(parts)) return {};
+    if (names_one_row(parts.equal)) return {};
     from(parts, {}, {});
     for (const Key& key : parts.equal)
       if (parts.equal.size() > 1) add({key}, 1, {}, false, {}, {});
@@ -137,11 +137,11 @@ class BTrees {
     double share = 1;
   };
 
-  bool names_one_row(const Parts& parts) const {
+  // Whether a unique index leads to the one row already.
+  bool names_one_row(const std::vector<Key>& keys) const {
     return std::ranges::any_of(use_.table->indexes, [&](const Index& index) {
       return index.valid && index.definition.unique && index.definition.predicate.empty() &&
-             std::ranges::all_of(index.definition.keys,
-                                 [&](const IndexKey& key) { return holds(parts.equal, key.text); });
+             std::ranges::all_of(index.definition.keys, [&](const IndexKey& key) { return holds(keys, key.text); });
     });
   }
 
@@ -154,6 +154,7 @@ class BTrees {
       std::ranges::stable_sort(bases.back(), {}, &Key::fraction);
       if (!parts.equal.empty() && limits.empty()) bases.push_back({join});
     }
+    std::erase_if(bases, [&](const std::vector<Key>& base) { return names_one_row(base); });
     for (const std::vector<Key>& base : bases) tails(base, parts, limits, why);
     const auto is_list = [](const Key& key) { return key.list; };
     if (!parts.order.empty() && std::ranges::any_of(parts.equal, is_list)) {

@@ -45,7 +45,7 @@ struct Case {
 
 class OneStatement : public testing::TestWithParam<Case> {};
 
-TEST_P(OneStatement, HasItsIndex) { EXPECT_TRUE(has(proposed({GetParam().statement}), GetParam().index)); }
+TEST_P(OneStatement, R08_HasItsIndex) { EXPECT_TRUE(has(proposed({GetParam().statement}), GetParam().index)); }
 
 constexpr Case kBTrees[] = {
     {"SELECT * FROM training_runs WHERE version_id = $1", "training_runs USING btree (version_id)"},
@@ -139,7 +139,7 @@ constexpr Case kPartial[] = {
 };
 INSTANTIATE_TEST_SUITE_P(Partial, OneStatement, testing::ValuesIn(kPartial));
 
-TEST(Candidates, NoneForWhatIsThereAlready) {
+TEST(Candidates, R08_NoneForWhatIsThereAlready) {
   EXPECT_TRUE(proposed({"SELECT * FROM models WHERE model_id = $1"}).empty());
   EXPECT_TRUE(proposed({"SELECT * FROM models WHERE model_id = $1 AND model_name = $2"}).empty());
   EXPECT_TRUE(proposed({"SELECT * FROM models ORDER BY model_id DESC LIMIT 1"}).empty());
@@ -160,9 +160,11 @@ TEST(Candidates, NoneForWhatIsThereAlready) {
                   "training_runs USING btree (model_name)"));
 }
 
-TEST(Candidates, NoneOnSmallTables) { EXPECT_TRUE(proposed({"SELECT * FROM environments WHERE name = $1"}).empty()); }
+TEST(Candidates, R08_NoneOnSmallTables) {
+  EXPECT_TRUE(proposed({"SELECT * FROM environments WHERE name = $1"}).empty());
+}
 
-TEST(Candidates, NoneOfWhatAnIndexCannotHold) {
+TEST(Candidates, R08_NoneOfWhatAnIndexCannotHold) {
   for (const char* statement :
        {"SELECT * FROM training_runs WHERE date_trunc('day', created_at) = $1",  // hangs on the time zone
         "SELECT * FROM training_runs WHERE accuracy = random()", "SELECT * FROM training_runs WHERE accuracy <> 1",
@@ -172,7 +174,7 @@ TEST(Candidates, NoneOfWhatAnIndexCannotHold) {
     EXPECT_TRUE(proposed({statement}).empty()) << statement;
 }
 
-TEST(Candidates, HostileTexts) {
+TEST(Candidates, R08_HostileTexts) {
   for (const char* statement :
        {"", ";", "SELECT * FROM", "SELECT '", "\xff\xfe",
         "WITH RECURSIVE r AS (SELECT 1 UNION ALL SELECT * FROM r) SELECT * FROM r",
@@ -191,7 +193,7 @@ TEST(Candidates, HostileTexts) {
   EXPECT_TRUE(proposed({deep + "1"}).empty());
 }
 
-TEST(Candidates, HostileNamesAreQuoted) {
+TEST(Candidates, R08_HostileNamesAreQuoted) {
   using namespace testing_catalog;
   Catalog catalog{.search_path = {"we\"ird"}};
   catalog.tables = {table(1, "t\"; DROP TABLE x; --", 100000,
@@ -207,7 +209,7 @@ TEST(Candidates, HostileNamesAreQuoted) {
             "\n\"\"a\"\"\")))");
 }
 
-TEST(Candidates, ForeignKeysWithoutAnIndex) {
+TEST(Candidates, R08_ForeignKeysWithoutAnIndex) {
   const std::vector<Candidate> all = propose(registry(), {});
   ASSERT_EQ(all.size(), 5u);
   EXPECT_EQ(shown(all[0].index), "model_versions USING btree (model_id)");
@@ -215,14 +217,14 @@ TEST(Candidates, ForeignKeysWithoutAnIndex) {
   EXPECT_TRUE(all[0].statements.empty());
 }
 
-TEST(Candidates, PathOperatorsOnlyWhereNobodyAsksForKeys) {
+TEST(Candidates, R08_PathOperatorsOnlyWhereNobodyAsksForKeys) {
   const auto all = proposed(
       {"SELECT * FROM training_runs WHERE metrics @> '{}'", "SELECT * FROM training_runs WHERE metrics ? 'a'"});
   EXPECT_TRUE(has(all, "training_runs USING gin (metrics)"));
   EXPECT_FALSE(has(all, "training_runs USING gin (metrics jsonb_path_ops)"));
 }
 
-TEST(Candidates, OneIndexForAllThatItServes) {
+TEST(Candidates, R08_OneIndexForAllThatItServes) {
   const std::vector<WorkloadStatement> workload{
       {.text = "SELECT * FROM deployments WHERE deployed_by = 'x'", .weight = 1},
       {.text = "SELECT * FROM training_runs WHERE created_at > $1", .weight = 5},
@@ -230,11 +232,11 @@ TEST(Candidates, OneIndexForAllThatItServes) {
   const std::vector<Candidate> all = propose(registry(), workload);
   EXPECT_EQ(shown(all[0].index), "training_runs USING btree (created_at DESC)");
   EXPECT_EQ(all[0].statements, (std::vector<size_t>{1, 2}));
-  EXPECT_NE(all[0].reason.find("selectivity 0.980"), std::string::npos) << all[0].reason;
+  EXPECT_NE(all[0].reason.find("selectivity 0.98)"), std::string::npos) << all[0].reason;
 }
 
 // The four families of queries and what the eighteen indexes were made for by hand.
-TEST(Candidates, AtLeastAsGoodAsTheEighteenByHand) {
+TEST(Candidates, R08_AtLeastAsGoodAsTheEighteenByHand) {
   const char* joins =
       " FROM deployments d JOIN model_versions mv ON d.version_id = mv.version_id JOIN models m ON "
       "mv.model_id = m.model_id ";
@@ -279,7 +281,7 @@ TEST(Candidates, AtLeastAsGoodAsTheEighteenByHand) {
     EXPECT_TRUE(has(all, index));
 }
 
-TEST(Candidates, VectorsByTheirDistance) {
+TEST(Candidates, R08_VectorsByTheirDistance) {
   using namespace testing_catalog;
   Catalog catalog{.search_path = {"public"}};
   catalog.tables = {table(1, "documents", 2e6, {number("id", 2e6), column("embedding", "vector", 'U', 2e6, 3072)})};

@@ -42,7 +42,7 @@ constexpr Statement kTables{
 
 constexpr Statement kColumns{
     "tuner_columns",
-    "SELECT c.oid::int8, a.attname::text, t.typname::text, tn.nspname::text, t.typcategory::text, "
+    "SELECT c.oid::int8, a.attname::text, t.typname::text, t.typcategory::text, "
     "t.typcategory IN ('A', 'B', 'D', 'E', 'I', 'N', 'R', 'S', 'T', 'V') OR EXISTS (SELECT FROM pg_opclass o "
     "JOIN pg_am m ON m.oid = o.opcmethod WHERE m.amname = 'btree' AND o.opcdefault AND o.opcintype = t.oid), "
     "a.attnotnull, a.attcollation IN (950, 951) OR (a.attcollation = 100 AND (SELECT d.datcollate IN ('C', 'POSIX') "
@@ -55,7 +55,7 @@ constexpr Statement kColumns{
     "JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped "
     "JOIN pg_type d ON d.oid = a.atttypid "
     "JOIN pg_type t ON t.oid = CASE d.typtype WHEN 'd' THEN d.typbasetype ELSE d.oid END "
-    "JOIN pg_namespace tn ON tn.oid = t.typnamespace LEFT JOIN LATERAL ("
+    "LEFT JOIN LATERAL ("
     "SELECT * FROM pg_stats v WHERE v.schemaname = n.nspname AND v.tablename = c.relname AND v.attname = a.attname "
     "ORDER BY v.inherited = (c.relkind = 'p') DESC LIMIT 1) s ON true "
     "WHERE c.relkind IN ('r', 'p', 'm') AND " CAIRN_OWN " ORDER BY c.oid, a.attnum"};
@@ -115,19 +115,18 @@ Table read_table(const Rows& rows, int row) {
 Column read_column(const Rows& rows, int row, double table_rows) {
   Column column{.name = rows.text(row, 1),
                 .type = rows.text(row, 2),
-                .type_schema = rows.text(row, 3),
-                .category = rows.text(row, 4)[0],
-                .ordered = rows.boolean(row, 5),
-                .not_null = rows.boolean(row, 6),
-                .c_collation = rows.boolean(row, 7),
-                .has_statistics = rows.boolean(row, 8),
-                .distinct = rows.number(row, 9),
-                .null_fraction = rows.number(row, 10),
-                .correlation = rows.number(row, 11),
-                .width = static_cast<int>(rows.integer(row, 12))};
+                .category = rows.text(row, 3)[0],
+                .ordered = rows.boolean(row, 4),
+                .not_null = rows.boolean(row, 5),
+                .c_collation = rows.boolean(row, 6),
+                .has_statistics = rows.boolean(row, 7),
+                .distinct = rows.number(row, 8),
+                .null_fraction = rows.number(row, 9),
+                .correlation = rows.number(row, 10),
+                .width = static_cast<int>(rows.integer(row, 11))};
   if (column.distinct < 0) column.distinct *= -table_rows;  // pg_stats: a share of the rows
-  const std::vector<std::string> values = rows.texts(row, 13);
-  const std::vector<double> frequencies = rows.numbers(row, 14);
+  const std::vector<std::string> values = rows.texts(row, 12);
+  const std::vector<double> frequencies = rows.numbers(row, 13);
   for (size_t i = 0; i < std::min(values.size(), frequencies.size()); ++i)
     column.common.push_back({values[i], frequencies[i]});
   return column;

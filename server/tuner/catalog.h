@@ -24,10 +24,9 @@ struct CommonValue {
 
 struct Column {
   std::string name = {};
-  std::string type = {};         // pg_type's name of the type, of a domain's base type: "timestamptz", "int4", "_text"
-  std::string type_schema = {};  // where that type is
-  char category = 'U';           // pg_type.typcategory: A array, B boolean, E enum, N number, R range, S text, …
-  bool ordered = true;           // a B-tree may hold it
+  std::string type = {};  // pg_type's name of the type, of a domain's base type: "timestamptz", "int4", "_text"
+  char category = 'U';    // pg_type.typcategory: A array, B boolean, E enum, N number, R range, S text, …
+  bool ordered = true;    // a B-tree may hold it
   bool not_null = false;
   bool c_collation = false;  // text is compared byte by byte
   // From pg_stats; unset where there are none, or none that the role is shown.

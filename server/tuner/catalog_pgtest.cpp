@@ -180,7 +180,7 @@ TEST_F(CatalogTest, SaysWhatWasNeverAnalysed) {
   EXPECT_GT(catalog.find({}, "fresh")->rows, 1000);
 }
 
-TEST_F(CatalogTest, WhatIsProposedCanBeMade) {
+TEST_F(CatalogTest, R08_WhatIsProposedCanBeMade) {
   const std::vector<WorkloadStatement> workload{
       {.text =
            "SELECT * FROM runs r JOIN models m ON r.model = m.id WHERE m.name LIKE 'model 1%' AND r.status = 'failed' "
@@ -218,7 +218,7 @@ TEST_F(CatalogTest, WhatIsProposedCanBeMade) {
     ADD_FAILURE() << create_statement(again.index, std::nullopt, false);
 }
 
-TEST_F(CatalogTest, DropsOfARealDatabase) {
+TEST_F(CatalogTest, R26_DropsOfARealDatabase) {
   database_.execute("ALTER TABLE runs ADD CONSTRAINT no_twins EXCLUDE USING btree (note WITH =) WHERE (id < 0)");
   std::vector<std::string> names;
   for (const Drop& drop : propose_drops(read())) {

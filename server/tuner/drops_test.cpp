@@ -39,7 +39,7 @@ class DropsTest : public testing::Test {
   Catalog catalog_ = testing_catalog::registry();
 };
 
-TEST_F(DropsTest, UnusedButNotWhatEnforcesSomething) {
+TEST_F(DropsTest, R26_UnusedButNotWhatEnforcesSomething) {
   add("unused", {{.text = "status"}}, 0);
   add("used", {{.text = "deployed_by"}});
   add("unique", {{.text = "replicas"}}, 0).definition.unique = true;
@@ -54,7 +54,7 @@ TEST_F(DropsTest, UnusedButNotWhatEnforcesSomething) {
   EXPECT_NE(drops[0].reason.find("2026-01-01 (40 days)"), std::string::npos) << drops[0].reason;
 }
 
-TEST_F(DropsTest, SaysWhatMustBeLookedAtBefore) {
+TEST_F(DropsTest, R26_SaysWhatMustBeLookedAtBefore) {
   add("unused", {{.text = "version_id"}}, 0);
   catalog_.replicas = 2;
   catalog_.read_at_ms = *catalog_.statistics_since + 86'400'000;
@@ -63,14 +63,14 @@ TEST_F(DropsTest, SaysWhatMustBeLookedAtBefore) {
   for (const char* part : {"2 replicas", "30", "\"fk\""}) EXPECT_NE(reason.find(part), std::string::npos) << reason;
 }
 
-TEST_F(DropsTest, OneOfTwoDuplicates) {
+TEST_F(DropsTest, R26_OneOfTwoDuplicates) {
   add("first", {{.text = "status"}}, 9);
   add("second", {{.text = "status", .descending = true, .nulls_first = true}}, 1);  // read backward it is the first
   add("third", {{.text = "status"}}, 3);
   EXPECT_EQ(found(), (Found{{"second", DropKind::kDuplicate}, {"third", DropKind::kDuplicate}}));
 }
 
-TEST_F(DropsTest, TheUniqueOneStays) {
+TEST_F(DropsTest, R26_TheUniqueOneStays) {
   add("unique", {{.text = "deployed_by"}}, 0).definition.unique = true;
   add("plain", {{.text = "deployed_by"}}, 1000);
   EXPECT_EQ(found(), (Found{{"plain", DropKind::kDuplicate}}));
@@ -78,13 +78,13 @@ TEST_F(DropsTest, TheUniqueOneStays) {
   EXPECT_EQ(found(), (Found{{"plain", DropKind::kDuplicate}, {"primary_again", DropKind::kDuplicate}}));
 }
 
-TEST_F(DropsTest, CoveredByALongerOne) {
+TEST_F(DropsTest, R26_CoveredByALongerOne) {
   add("short", {{.text = "status"}});
   add("long", {{.text = "status"}, {.text = "deployed_at"}});
   EXPECT_EQ(found(), (Found{{"short", DropKind::kCovered}}));
 }
 
-TEST_F(DropsTest, NotCoveredWhereItIsAnother) {
+TEST_F(DropsTest, R26_NotCoveredWhereItIsAnother) {
   add("short", {{.text = "status"}});
   add("other_order", {{.text = "deployed_at"}, {.text = "status"}});
   add("partial", {{.text = "status"}, {.text = "replicas"}}).definition.predicate = "(replicas > 1)";
@@ -100,13 +100,13 @@ TEST_F(DropsTest, NotCoveredWhereItIsAnother) {
   EXPECT_EQ(found(), Found{});
 }
 
-TEST_F(DropsTest, InvalidAndAsNothingsCover) {
+TEST_F(DropsTest, R26_InvalidAndAsNothingsCover) {
   add("short", {{.text = "status"}});
   add("broken", {{.text = "status"}, {.text = "deployed_at"}}, 0).valid = false;
   EXPECT_EQ(found(), (Found{{"broken", DropKind::kInvalid}}));
 }
 
-TEST_F(DropsTest, HostileNamesAndPartitionedTables) {
+TEST_F(DropsTest, R26_HostileNamesAndPartitionedTables) {
   add("x\"; DROP TABLE y; --", {{.text = "we\"ird"}}, 0);
   catalog_.tables[3].kind = 'p';
   EXPECT_EQ(propose_drops(catalog_).at(0).statement, "DROP INDEX \"public\".\"x\"\"; DROP TABLE y; --\"");

@@ -12,7 +12,7 @@ namespace cairn::tuner::rules {
 namespace {
 
 constexpr double kBrinCorrelation = 0.9;
-constexpr int64_t kBrinPagesMin = 4096;  // 32 MB: below, a B-tree is small too
+constexpr int64_t kBrinPagesMin = 1024;  // 8 MB: below, a B-tree is small too
 constexpr int64_t kBrinRanges = 4096;    // about so many summaries, which one scan of the index reads
 constexpr uint64_t kBrinPagesPerRange[] = {16, 128};
 constexpr int kHashWidthMin = 48;          // bytes; a hash index holds four of a key

@@ -12,7 +12,6 @@ namespace cairn::tuner::testing_catalog {
 inline Column column(std::string name, std::string type, char category, double distinct, int width = 8) {
   return {.name = std::move(name),
           .type = std::move(type),
-          .type_schema = "pg_catalog",
           .category = category,
           .has_statistics = true,
           .distinct = distinct,
