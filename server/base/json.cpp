@@ -185,8 +185,8 @@ std::string quote(std::string_view text) {
   return out;
 }
 
-Document::Document(std::string_view text, size_t max_depth) {
-  if (const auto error = parser_.allocate(text.size() + 1, max_depth)) {
+Document::Document(std::string_view text) {
+  if (const auto error = parser_.allocate(text.size() + 1, 64)) {
     throw Error(ErrorCode::kInternalError, simdjson::error_message(error));
   }
   if (const auto error = parser_.parse(text.data(), text.size()).get(root_)) {

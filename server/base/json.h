@@ -63,8 +63,8 @@ std::string quote(std::string_view text);
 // One parsed text. Fields and elements taken from it are valid while it lives.
 class Document {
  public:
-  // Throws Error(kInvalidParameterValue) when the text is not JSON, or nests deeper.
-  explicit Document(std::string_view text, size_t max_depth = 64);
+  // Throws Error(kInvalidParameterValue) when the text is not JSON. Nesting is bounded at 64.
+  explicit Document(std::string_view text);
   simdjson::dom::element root() const { return root_; }
 
  private:

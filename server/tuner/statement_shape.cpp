@@ -1,13 +1,11 @@
 #include "tuner/statement_shape.h"
 
 #include <pg_query.h>
+#include <simdjson.h>
 
 #include <algorithm>
 #include <memory>
 #include <regex>
-
-#include "base/error.h"
-#include "base/json.h"
 
 namespace cairn::tuner {
 namespace {
@@ -35,10 +33,13 @@ void look_into(const element& tree, StatementShape& shape) {
   }
 }
 
-void read_tree(std::string_view text, StatementShape& shape) {
-  const json::Document document(text, kMaxDepth);
+// False when it nests too deep.
+bool read_tree(std::string_view text, StatementShape& shape) {
+  simdjson::dom::parser parser;
+  element root;
   simdjson::dom::array statements;
-  if (document.root()["stmts"].get(statements)) return;
+  if (parser.allocate(text.size() + 1, kMaxDepth) || parser.parse(text.data(), text.size()).get(root)) return false;
+  if (root["stmts"].get(statements)) return true;
   shape.statements = static_cast<int>(statements.size());
   for (const element statement : statements) {
     simdjson::dom::object tree;
@@ -48,6 +49,7 @@ void read_tree(std::string_view text, StatementShape& shape) {
     if (kind != "SelectStmt") shape.writes = true;
     look_into(statement, shape);
   }
+  return true;
 }
 
 }  // namespace
@@ -63,11 +65,7 @@ StatementShape statement_shape(const std::string& statement) {
     shape.error = parsed->error->message;
     return shape;
   }
-  try {
-    read_tree(parsed->parse_tree, shape);
-  } catch (const Error&) {
-    shape.error = "it nests too deep";
-  }
+  if (!read_tree(parsed->parse_tree, shape)) shape.error = "it nests too deep";
   return shape;
 }
 
