@@ -17,6 +17,7 @@ constexpr double kNegligible = 1e-5;     // of the workload: differences below i
 constexpr double kNoticeableCost = 100;  // a statement below it is small, whatever share of it an index takes off
 constexpr double kNoticeableShare = 0.25;
 constexpr int kRoundsMax = 20;
+constexpr size_t kSwapsMax = 16;  // members that one index is tried in the place of
 constexpr size_t kExplainedRejections = 20;
 constexpr size_t kKeysMax = 4;
 
@@ -50,10 +51,10 @@ bool covers(const IndexDefinition& wide, const IndexDefinition& narrow) {
          std::all_of(narrow.include.begin(), narrow.include.end(), held);
 }
 
-// One index in the place of two: the keys of the first, then what the second has beside them.
+// One index in the place of two that begin alike: the keys of the first, then what the second has beside them.
 std::optional<IndexDefinition> merged(const IndexDefinition& first, const IndexDefinition& second) {
-  if (first.table != second.table || first.method != "btree" || second.method != "btree" ||
-      first.predicate != second.predicate || first.unique || second.unique)
+  if (first.table != second.table || first.keys.front() != second.keys.front() || first.method != "btree" ||
+      second.method != "btree" || first.predicate != second.predicate || first.unique || second.unique)
     return std::nullopt;
   IndexDefinition both = first;
   both.include.clear();
@@ -93,9 +94,10 @@ class Search {
     try {
       look_at_statements();
       seed();
-      if (!close_to_optimum(best_)) {
+      if (something_did_not_fit_) {
         grow(true);
-        if (something_did_not_fit_) grow(false);
+        improve();
+        grow(false);
       }
       improve();
     } catch (const OutOfBudget&) {
@@ -156,18 +158,44 @@ class Search {
     return ask(statement, helping);
   }
 
-  // `from` with another set: asks only for the statements that what changed may help or harm.
-  State with_set(const State& from, IndexSet set) {
-    State state = from;
+  // `from` with another set: asks only for the statements that what changed may help or harm, and no more of them once
+  // the total is sure to be above `ceiling`: then there is no state, and `at_least` is what is sure.
+  struct Trial {
+    std::optional<State> state;
+    double at_least = 0;
+  };
+  Trial try_set(const State& from, IndexSet set, double ceiling) {
+    if (problem_.out_of_time()) throw OutOfBudget();
+    Trial trial{.state = from, .at_least = 0};
+    State& state = *trial.state;
     IndexSet changed;
     std::set_symmetric_difference(from.set.begin(), from.set.end(), set.begin(), set.end(),
                                   std::back_inserter(changed));
     std::set<size_t> statements;
     for (const int i : changed) statements.insert(indexes_[i].statements.begin(), indexes_[i].statements.end());
-    for (const size_t i : statements) state.cost[i] = cost(i, set);
     state.set = std::move(set);
+    std::vector<std::pair<double, size_t>> open;  // by how much is not known of their cost
+    for (const size_t i : statements) {
+      const auto [lower, upper, plan] = cache_.bounds(i, relevant(i, state.set));
+      state.cost[i] = std::min(upper, std::max(lower, cost_with_all_[i]));
+      const double doubt = (upper - state.cost[i]) * problem_.statements[i].ms_per_cost;
+      if (doubt > 0) open.emplace_back(doubt, i);
+    }
+    std::sort(open.rbegin(), open.rend());
     account(state);
-    return state;
+    for (const auto& [doubt, i] : open) {
+      if (state.total() > ceiling) break;
+      const double exact = cost(i, state.set);
+      state.ms += (exact - state.cost[i]) * problem_.statements[i].ms_per_cost;
+      state.cost[i] = exact;
+    }
+    account(state);
+    trial.at_least = state.total();
+    if (trial.at_least > ceiling) trial.state.reset();
+    return trial;
+  }
+  State with_set(const State& from, IndexSet set) {
+    return *try_set(from, std::move(set), std::numeric_limits<double>::infinity()).state;
   }
 
   void account(State& state) const {
@@ -180,14 +208,16 @@ class Search {
     }
   }
 
-  bool fits(const IndexSet& set) const {
+  int64_t bytes_of(const IndexSet& set) const {
     int64_t bytes = 0;
+    for (const int i : set) bytes += *indexes_[i].bytes;
+    return bytes;
+  }
+
+  bool fits(const IndexSet& set) const {
     double write_ms = 0;
-    for (const int i : set) {
-      bytes += *indexes_[i].bytes;
-      write_ms += indexes_[i].write_ms;
-    }
-    return bytes <= problem_.bytes_max && write_ms <= problem_.write_ms_max;
+    for (const int i : set) write_ms += indexes_[i].write_ms;
+    return bytes_of(set) <= problem_.bytes_max && write_ms <= problem_.write_ms_max;
   }
 
   static IndexSet without(const IndexSet& set, int index) {
@@ -226,8 +256,9 @@ class Search {
     if (fits(state.set) && state.total() < best_.total()) best_ = state;
   }
 
+  // Nothing that is worth having can be missing.
   bool close_to_optimum(const State& state) const {
-    return state.write_ms + state.ms - ms_with_all_ <= kNegligible * base_.ms;
+    return state.total() - ms_with_all_ <= std::max(problem_.gain_min, kNegligible) * base_.ms;
   }
 
   // The most that adding `index` can take off.
@@ -277,7 +308,11 @@ class Search {
     IndexSet set;
     for (const int i : order) {
       if (per_byte(i) <= 0 || covered_by_member(set, i)) continue;
-      if (IndexSet larger = with(set, i); fits(larger)) set = std::move(larger);
+      IndexSet larger = with(set, i);
+      if (fits(larger))
+        set = std::move(larger);
+      else
+        something_did_not_fit_ = true;
     }
     consider(with_set(base_, std::move(set)));
   }
@@ -309,22 +344,21 @@ class Search {
     for (const int i : growable()) queue.emplace(key(gain_bound(base_, i), *indexes_[i].bytes), i);
     State state = base_;
     while (!queue.empty()) {
-      const auto [expected, index] = queue.top();
+      const int index = queue.top().second;
       queue.pop();
       if (covered_by_member(state.set, index)) continue;
       IndexSet set = with(state.set, index);
-      if (!fits(set)) {
-        something_did_not_fit_ = true;
+      if (!fits(set)) continue;
+      const double next_best = queue.empty() ? 0 : queue.top().first;
+      const int64_t grown = std::max<int64_t>(1, bytes_of(set) - state.bytes);
+      const double needed = next_best * (by_byte ? static_cast<double>(grown) : 1);
+      const Trial trial = try_set(state, std::move(set), state.total() - needed * (1 - 1e-9));
+      if (!trial.state) {  // the next one may be better
+        if (trial.at_least < state.total()) queue.emplace(key(state.total() - trial.at_least, grown), index);
         continue;
       }
-      const State next = with_set(state, std::move(set));
-      if (!worth(state, next)) continue;
-      const double found = key(state.total() - next.total(), next.bytes - state.bytes);
-      if (!queue.empty() && found < queue.top().first && found < expected * (1 - 1e-9)) {
-        queue.emplace(found, index);
-        continue;
-      }
-      state = next;
+      if (!worth(state, *trial.state)) continue;
+      state = *trial.state;
       consider(state);
       if (close_to_optimum(state)) return;
     }
@@ -344,20 +378,24 @@ class Search {
   bool drop() {
     bool changed = false;
     for (const int i : IndexSet(best_.set)) {
-      const State rest = with_set(best_, without(best_.set, i));
-      if (worth(rest, best_)) continue;
-      best_ = rest;
+      const double sure_loss = best_.total() + problem_.gain_min * base_.ms;
+      const Trial rest = try_set(best_, without(best_.set, i), sure_loss);
+      if (!rest.state || worth(*rest.state, best_)) continue;
+      best_ = *rest.state;
       changed = true;
     }
     return changed;
   }
 
-  // Whether `state` is better, or as good and smaller.
-  bool replaces_best(const State& state) const {
-    if (!fits(state.set)) return false;
+  // Takes the set if it is better, or as good and smaller.
+  bool replace_best(const IndexSet& set) {
+    if (!fits(set)) return false;
     const double tolerance = kNegligible * base_.ms;
-    if (state.total() < best_.total() - tolerance) return true;
-    return state.total() <= best_.total() + tolerance && state.bytes < best_.bytes;
+    const Trial trial = try_set(best_, set, best_.total() + tolerance);
+    if (!trial.state) return false;
+    if (trial.state->total() >= best_.total() - tolerance && trial.state->bytes >= best_.bytes) return false;
+    best_ = *trial.state;
+    return true;
   }
 
   bool merge() {
@@ -371,10 +409,7 @@ class Search {
         if (!both) continue;
         const int number = number_of(*both);
         if (!indexes_[number].bytes) continue;
-        const State state = with_set(best_, with(without(without(best_.set, first), second), number));
-        if (!replaces_best(state)) continue;
-        best_ = state;
-        changed = true;
+        changed |= replace_best(with(without(without(best_.set, first), second), number));
       }
     }
     return changed;
@@ -389,10 +424,7 @@ class Search {
       part.include.clear();
       const int number = number_of(part);
       if (!indexes_[number].bytes) continue;
-      const State state = with_set(best_, with(without(best_.set, i), number));
-      if (!replaces_best(state)) continue;
-      best_ = state;
-      changed = true;
+      changed |= replace_best(with(without(best_.set, i), number));
     }
     return changed;
   }
@@ -410,9 +442,9 @@ class Search {
       if (gain_bound(best_, i) <= problem_.gain_min * base_.ms) continue;
       const IndexSet larger = with(best_.set, i);
       if (fits(larger)) {
-        const State state = with_set(best_, larger);
-        if (!worth(best_, state)) continue;
-        best_ = state;
+        const Trial trial = try_set(best_, larger, best_.total());
+        if (!trial.state || !worth(best_, *trial.state)) continue;
+        best_ = *trial.state;
         changed = true;
       } else {
         changed |= swap_in(i);
@@ -421,30 +453,20 @@ class Search {
     return changed;
   }
 
-  // In the place of one that is there, or of those that are worth least a byte.
+  // In the place of one that is there, or of those that gain least a byte.
   bool swap_in(int index) {
-    std::vector<std::pair<double, int>> losses;
-    for (const int i : best_.set) {
-      const State rest = with_set(best_, without(best_.set, i));
-      losses.emplace_back(
-          (rest.total() - best_.total()) / static_cast<double>(std::max<int64_t>(1, *indexes_[i].bytes)), i);
-    }
-    std::sort(losses.begin(), losses.end());
+    std::vector<std::pair<double, int>> order;
+    for (const int i : best_.set)
+      order.emplace_back(indexes_[i].potential_ms / static_cast<double>(std::max<int64_t>(1, *indexes_[i].bytes)), i);
+    std::sort(order.begin(), order.end());
     IndexSet rest = best_.set;
-    std::optional<State> found;
-    const auto attempt = [&](const IndexSet& set) {
-      if (!fits(set)) return;
-      State state = with_set(best_, set);
-      if (replaces_best(state) && (!found || state.total() < found->total())) found = std::move(state);
-    };
-    for (const auto& [loss, i] : losses) {
-      attempt(with(without(best_.set, i), index));
+    if (order.size() > kSwapsMax) order.resize(kSwapsMax);
+    for (const auto& [potential, i] : order) {
+      if (replace_best(with(without(best_.set, i), index))) return true;
       rest = without(rest, i);
-      attempt(with(rest, index));
+      if (rest.size() + 1 < best_.set.size() && replace_best(with(rest, index))) return true;
     }
-    if (!found) return false;
-    best_ = *found;
-    return true;
+    return false;
   }
 
   std::string reason(int index, RejectedIndex& rejected) {
