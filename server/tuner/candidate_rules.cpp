@@ -278,17 +278,25 @@ class BTrees {
   std::vector<Proposal> proposals_;
 };
 
-std::string key_text(const IndexKey& key, const Table& table) {
-  return (key.is_expression ? canonical(key.text, table) : db::quote_identifier(key.text)) + " " + key.operator_class;
+// An index that exists with its expressions as proposals have them.
+std::vector<IndexKey> canonical_keys(const Index& index, const Table& table) {
+  std::vector<IndexKey> keys = index.definition.keys;
+  for (IndexKey& key : keys)
+    if (key.is_expression) key.text = canonical(key.text, table);
+  return keys;
+}
+
+bool same_key(const IndexKey& one, const IndexKey& other) {
+  return one.is_expression == other.is_expression && one.text == other.text &&
+         one.operator_class == other.operator_class;
 }
 
 // The tails from position `from` on, one as long as the other or longer.
-bool in_order(const std::vector<IndexKey>& have, const std::vector<IndexKey>& want, size_t from, bool ordered,
-              const Table& table) {
+bool in_order(const std::vector<IndexKey>& have, const std::vector<IndexKey>& want, size_t from, bool ordered) {
   if (have.size() < want.size()) return false;
   bool straight = true, mirrored = true;
   for (size_t i = from; i < want.size(); ++i) {
-    if (key_text(have[i], table) != key_text(want[i], table)) return false;
+    if (!same_key(have[i], want[i])) return false;
     const bool direction = have[i].descending == want[i].descending, nulls = have[i].nulls_first == want[i].nulls_first;
     if (!direction || !nulls) straight = false;
     if (direction || nulls) mirrored = false;
@@ -296,15 +304,10 @@ bool in_order(const std::vector<IndexKey>& have, const std::vector<IndexKey>& wa
   return !ordered || straight || mirrored;
 }
 
-bool same_beginning(const std::vector<IndexKey>& have, const std::vector<IndexKey>& want, size_t count,
-                    const Table& table) {
-  if (have.size() < count) return false;
-  std::multiset<std::string> ours, theirs;
-  for (size_t i = 0; i < count; ++i) {
-    ours.insert(key_text(have[i], table));
-    theirs.insert(key_text(want[i], table));
-  }
-  return ours == theirs;
+bool same_beginning(const std::vector<IndexKey>& have, const std::vector<IndexKey>& want, size_t count) {
+  return have.size() >= count &&
+         std::is_permutation(have.begin(), have.begin() + static_cast<ptrdiff_t>(count), want.begin(),
+                             want.begin() + static_cast<ptrdiff_t>(count), same_key);
 }
 
 bool holds_all(const IndexDefinition& index, const std::vector<std::string>& columns) {
@@ -341,17 +344,17 @@ bool covers(const Index& index, const Table& table, const Proposal& proposal) {
   const IndexDefinition &have = index.definition, &want = proposal.index;
   if (!index.valid || !index.complete) return false;
   if (!have.predicate.empty() && canonical(have.predicate, table) != want.predicate) return false;
-  if (want.method == "hash" && have.method == "btree")
-    return key_text(have.keys[0], table) == key_text(want.keys[0], table);
+  const std::vector<IndexKey> keys = canonical_keys(index, table);
+  if (want.method == "hash" && have.method == "btree") return same_key(keys[0], want.keys[0]);
   const auto is_vector = [](const std::string& method) { return method == "hnsw" || method == "ivfflat"; };
   if (have.method != want.method && !(is_vector(have.method) && is_vector(want.method))) return false;
   if (want.method == "gin" && want.keys[0].operator_class == "jsonb_path_ops") {
     IndexKey wider = want.keys[0];
     wider.operator_class = {};
-    if (key_text(have.keys[0], table) == key_text(wider, table)) return true;
+    if (same_key(keys[0], wider)) return true;
   }
-  return same_beginning(have.keys, want.keys, proposal.equalities, table) &&
-         in_order(have.keys, want.keys, proposal.equalities, proposal.ordered, table) && holds_all(have, want.include);
+  return same_beginning(keys, want.keys, proposal.equalities) &&
+         in_order(keys, want.keys, proposal.equalities, proposal.ordered) && holds_all(have, want.include);
 }
 
 bool same(const Proposal& one, const Proposal& other) {
@@ -360,9 +363,8 @@ bool same(const Proposal& one, const Proposal& other) {
   if (a.table != b.table || a.method != b.method || a.predicate != b.predicate || a.options != b.options ||
       a.include != b.include || a.keys.size() != b.keys.size() || one.equalities != other.equalities)
     return false;
-  const Table nothing;
-  return same_beginning(a.keys, b.keys, one.equalities, nothing) &&
-         in_order(a.keys, b.keys, one.equalities, one.ordered && other.ordered, nothing);
+  return same_beginning(a.keys, b.keys, one.equalities) &&
+         in_order(a.keys, b.keys, one.equalities, one.ordered && other.ordered);
 }
 
 }  // namespace cairn::tuner::rules
