@@ -50,6 +50,7 @@ void add_doctor(CommandLine& line);
 void add_transfer(CommandLine& line);
 void add_gc(CommandLine& line);
 void add_tune(CommandLine& line);
+void add_tune_explain(CommandLine& line, CLI::App* tune);
 void add_credentials(CommandLine& line);
 void add_completion(CommandLine& line);
 void add_version(CommandLine& line);

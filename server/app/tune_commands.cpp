@@ -113,6 +113,7 @@ void add_tune(CommandLine& line) {
       "Example: cairn tune profile --database-url postgresql://user@host/db\n"
       "         cairn tune advise --budget-mb 500");
   add_profile(line, tune);
+  add_tune_explain(line, tune);
   add_advise(line, tune);
 }
 
