@@ -107,6 +107,7 @@ class Adviser {
         advice_.rejected.push_back({.statement = create_statement(candidate.index, index_name(candidate.index), true),
                                     .reason = "not tried: hypopg is missing. " + candidate.reason});
     }
+    advice_.drops = propose_drops(catalog_);
     advice_.made_at_ms = now_ms();
     advice_.id = fmt::format("{:%Y%m%dT%H%M%S}.{:03}Z", fmt::gmtime(static_cast<time_t>(advice_.made_at_ms / 1000)),
                              advice_.made_at_ms % 1000);

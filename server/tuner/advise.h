@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/reactor.h"
+#include "tuner/drops.h"
 #include "tuner/index_definition.h"
 
 namespace cairn::tuner {
@@ -51,6 +52,7 @@ struct Advice {
   std::vector<AdviceChange> changes = {};
   std::vector<AdviceStatement> statements = {};  // that could be planned; the most expensive first
   std::vector<AdviceRejection> rejected = {};
+  std::vector<Drop> drops = {};  // indexes that seem not to be needed; no part of the estimate
   std::vector<std::string> notes = {};
   double ms_before = 0;
   double ms_after = 0;

@@ -185,6 +185,17 @@ void print_rejections(const Advice& advice, std::ostream& out) {
   if (advice.rejected.size() > kShownRejections) out << "     all of them: --json\n";
 }
 
+void print_drops(const Advice& advice, std::ostream& out) {
+  if (advice.drops.empty()) return;
+  out << fmt::format("\nindexes that seem not to be needed ({}):\n", advice.drops.size());
+  for (size_t i = 0; i < advice.drops.size() && i < kShownRejections; ++i) {
+    const Drop& drop = advice.drops[i];
+    out << fmt::format("     {};  -- {:.1f} MB\n       {}\n", one_line(drop.statement),
+                       static_cast<double>(drop.bytes) / kMiB, one_line(drop.reason));
+  }
+  if (advice.drops.size() > kShownRejections) out << "     all of them: --json\n";
+}
+
 void print(const Advice& advice, const std::string& path, std::ostream& out) {
   const double gain = advice.ms_before - advice.ms_after;
   if (advice.changes.empty())
@@ -199,6 +210,7 @@ void print(const Advice& advice, const std::string& path, std::ostream& out) {
   print_changes(advice, out);
   print_statements(advice, out);
   print_rejections(advice, out);
+  print_drops(advice, out);
   if (!advice.complete)
     out << "\nthe search was stopped by its limit: a longer one (--seconds) may find a better set\n";
   for (const std::string& note : advice.notes) out << "\nnote: " << one_line(note) << "\n";

@@ -115,6 +115,20 @@ std::string to_json(const Advice& advice) {
     writer.end_object();
   }
   writer.end_array();
+  writer.key("drops");
+  writer.begin_array();
+  for (const Drop& drop : advice.drops) {
+    writer.begin_object();
+    writer.field("schema", drop.table.schema);
+    writer.field("table", drop.table.name);
+    writer.field("index", drop.index);
+    writer.field("statement", drop.statement);
+    writer.field("inverse", drop.undo);
+    writer.field("reason", drop.reason);
+    writer.field("bytes", drop.bytes);
+    writer.end_object();
+  }
+  writer.end_array();
   writer.key("notes");
   writer.begin_array();
   for (const std::string& note : advice.notes) writer.string(note);

@@ -197,6 +197,18 @@ def test_R24_statements_that_cannot_be_planned_are_named_and_left_out(registry):
     assert registry.sql("SELECT count(*) FROM events") == [(20000,)]
 
 
+def test_R26_lists_an_index_that_is_there_twice(registry):
+    registry.sql("CREATE INDEX one ON events (kind); CREATE INDEX two ON events (kind)")
+    drops = registry.advise(statements=FAMILIES)["drops"]
+    (drop,) = [drop for drop in drops if drop["index"] in ("one", "two") and "never used" not in drop["reason"]]
+    before = registry.indexes()
+    registry.sql(drop["statement"])
+    assert len(registry.indexes()) == len(before) - 1
+    registry.sql(drop["inverse"])
+    assert registry.indexes() == before
+    assert f"DROP INDEX CONCURRENTLY \"public\".\"{drop['index']}\"" in registry.run(statements=FAMILIES).stdout
+
+
 def test_R24_prints_the_advice_for_people(registry):
     registry.sql("CREATE EXTENSION hypopg")
     done = registry.run(statements=FAMILIES)
