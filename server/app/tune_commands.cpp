@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "tuner/advise_cli.h"
 #include "tuner/profile_cli.h"
+#include "tuner/setup.h"
 #include "tuner/snapshots.h"
 
 namespace cairn::app {
@@ -104,6 +105,23 @@ void add_advise(CommandLine& line, CLI::App* tune) {
   });
 }
 
+void add_setup(CommandLine& line, CLI::App* tune) {
+  CLI::App* command = line.add(tune, "setup", "Say what the database lacks to be profiled");
+  command->footer(
+      "Exit code 0 when nothing is missing, 1 otherwise. Settings are never changed.\n"
+      "Example: cairn tune setup --apply --database-url postgresql://superuser@host/db");
+  auto options = std::make_shared<tuner::SetupOptions>();
+  command->add_flag("--apply", options->apply, "Make or update the extension pg_stat_statements");
+  command->add_flag("--json", options->json, "Print one JSON object");
+  line.add_settings(command, {"data_dir", "database_url", "postgres_bin"});
+  line.on(command, [&line, options] {
+    log::configure(log::Format::kText, "warn");
+    const CommandDatabase database(line.settings());
+    options->connection_string = database.connection_string();
+    return tuner::run_setup(*options, std::cout);
+  });
+}
+
 }  // namespace
 
 void add_tune(CommandLine& line) {
@@ -114,6 +132,7 @@ void add_tune(CommandLine& line) {
       "         cairn tune advise --budget-mb 500");
   add_profile(line, tune);
   add_tune_explain(line, tune);
+  add_setup(line, tune);
   add_advise(line, tune);
 }
 

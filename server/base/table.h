@@ -11,4 +11,7 @@ namespace cairn {
 // `most` characters are cut, with "…".
 void print_table(std::ostream& out, const std::vector<std::vector<std::string>>& rows, size_t most = 48);
 
+// One space for any white space, and nothing that would steer the terminal.
+std::string on_one_line(const std::string& text);
+
 }  // namespace cairn

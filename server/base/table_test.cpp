@@ -25,5 +25,9 @@ TEST(Table, CutsLongCellsAtACharacter) {
 
 TEST(Table, KeepsARowOnItsLine) { EXPECT_EQ(table({{"a\nb\x1b[31m", "c"}}), "a b [31m  c\n"); }
 
+TEST(OneLine, HoldsNothingThatSteersTheTerminal) {
+  EXPECT_EQ(on_one_line(" SELECT\n\t1\x1b[31m, 'ä'"), "SELECT 1 [31m, 'ä'");
+}
+
 }  // namespace
 }  // namespace cairn

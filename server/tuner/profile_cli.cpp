@@ -85,17 +85,6 @@ std::string joined(const Values& values, F&& text) {
   return all;
 }
 
-// One space for any white space, and nothing that would steer the terminal.
-std::string on_one_line(const std::string& text) {
-  std::string line;
-  for (const char c : text) {
-    const bool space = static_cast<unsigned char>(c) <= ' ' || c == 0x7F;
-    if (!space) line += c;
-    if (space && !line.empty() && line.back() != ' ') line += ' ';
-  }
-  return line;
-}
-
 std::string text_of(const StatementGroup& group) {
   if (group.id == "hidden") return "(statements of other roles)";
   return group.text.empty() ? "(its text is not known)" : on_one_line(group.text);

@@ -10,6 +10,7 @@
 #include "db/testing.h"
 #include "tuner/parse_tree.h"
 #include "tuner/profile_cli.h"
+#include "tuner/setup.h"
 #include "tuner/snapshots.h"
 
 namespace cairn::tuner {
@@ -236,6 +237,23 @@ TEST_F(ProfileTest, R21_TablesReadAsAWholeAndWaitsAreShown) {
     return;
   }
   FAIL() << "the sequential scan was never seen";
+}
+
+TEST_F(ProfileTest, R21_SetupMakesWhatIsMissingWhenTold) {
+  auto setup = [&](const std::string& url, bool apply, int code) {
+    std::ostringstream out;
+    EXPECT_EQ(run_setup({.connection_string = url, .apply = apply}, out), code) << out.str();
+    return out.str();
+  };
+  EXPECT_NE(setup(database_.url(), false, 1).find("CREATE EXTENSION pg_stat_statements;"), std::string::npos);
+  const std::string url = url_of_new_role();
+  const std::string refused = setup(url, true, 1);
+  EXPECT_NE(refused.find("as a superuser: CREATE EXTENSION"), std::string::npos) << refused;
+  EXPECT_NE(setup(database_.url(), true, 0).find("done: CREATE EXTENSION pg_stat_statements;"), std::string::npos);
+  EXPECT_EQ(setup(database_.url(), true, 0).find("done"), std::string::npos) << "there is nothing left to do";
+  database_.execute("DROP EXTENSION pg_stat_statements; CREATE EXTENSION pg_stat_statements VERSION '1.7'");
+  EXPECT_NE(setup(database_.url(), true, 0).find("done: ALTER EXTENSION pg_stat_statements UPDATE;"),
+            std::string::npos);
 }
 
 }  // namespace

@@ -16,6 +16,8 @@ constexpr int kVersionWithInfo = 109;   // pg_stat_statements_info, toplevel
 constexpr int kVersionWithSince = 111;  // stats_since
 constexpr const char* kDenied = "42501";
 
+constexpr const char* kInstall = "install PostgreSQL's contrib modules (Debian: postgresql-contrib), then ";
+
 // "1.10" as 110.
 int version_number(const std::string& version) {
   const size_t dot = version.find('.');
@@ -29,13 +31,18 @@ SELECT clock_timestamp(), d.oid::int8, d.datname::text, current_setting('server_
        current_setting('pg_stat_statements.max', true) IS NOT NULL,
        coalesce(current_setting('pg_stat_statements.track', true), ''),
        coalesce(current_setting('compute_query_id', true), ''),
-       coalesce(s.blks_hit, 0)::int8, coalesce(s.blks_read, 0)::int8, s.stats_reset
+       coalesce(s.blks_hit, 0)::int8, coalesce(s.blks_read, 0)::int8, s.stats_reset,
+       (SELECT string_agg(quote_literal(btrim(library, ' "')) || ', ', '')
+        FROM pg_settings g, unnest(string_to_array(g.setting, ',')) library WHERE g.name = 'shared_preload_libraries'),
+       EXISTS (SELECT FROM pg_settings WHERE name = 'shared_preload_libraries'),
+       EXISTS (SELECT FROM pg_available_extensions WHERE name = 'pg_stat_statements')
 FROM pg_database d LEFT JOIN pg_stat_database s ON s.datid = d.oid
 WHERE d.datname = current_database())"};
 
 struct Server {
   std::string role;
   bool loaded = false;
+  bool available = false;
 };
 
 task<Server> read_server(db::Pool& pool, Reading& reading) {
@@ -53,7 +60,17 @@ task<Server> read_server(db::Pool& pool, Reading& reading) {
   if (rows.text(0, 7) == "off")
     reading.notes.push_back({"no statement is counted, unless another module numbers them: compute_query_id is off",
                              "ALTER SYSTEM SET compute_query_id = 'auto'; SELECT pg_reload_conf();"});
-  co_return Server{rows.text(0, 4), rows.boolean(0, 5)};
+  Server server{rows.text(0, 4), rows.boolean(0, 5), rows.boolean(0, 13)};
+  if (!server.loaded) {
+    // Who may not see what is loaded already must not be told to overwrite it.
+    const std::string setting = rows.boolean(0, 12)
+                                    ? fmt::format("ALTER SYSTEM SET shared_preload_libraries = {}'pg_stat_statements';",
+                                                  rows.optional_text(0, 11).value_or(""))
+                                    : "add it to shared_preload_libraries,";
+    reading.notes.push_back(
+        {"what ran is not known: the server did not load pg_stat_statements", setting + " then restart PostgreSQL"});
+  }
+  co_return server;
 }
 
 constexpr db::Statement kExtension{"tune_extension", R"(/* cairn tune */
@@ -63,10 +80,6 @@ WHERE e.extname = 'pg_stat_statements')"};
 // The view's schema quoted; empty, and a note, when there is none that can be read.
 task<std::string> find_view(db::Pool& pool, const Server& server, Reading& reading, std::string& version) {
   const db::Rows rows = co_await pool.query(kExtension);
-  if (!server.loaded)
-    reading.notes.push_back({"what ran is not known: the server did not load pg_stat_statements",
-                             "add it to shared_preload_libraries (ALTER SYSTEM SET shared_preload_libraries = "
-                             "'pg_stat_statements' where that is empty) and restart PostgreSQL"});
   if (rows.empty()) {
     reading.notes.push_back(
         {"what ran is not known: extension pg_stat_statements is not in database " + reading.database,
@@ -76,7 +89,7 @@ task<std::string> find_view(db::Pool& pool, const Server& server, Reading& readi
   version = rows.text(0, 0);
   if (version_number(version) < kOldestVersion) {
     reading.notes.push_back({"what ran is not known: pg_stat_statements " + version + " is older than 1.8",
-                             "ALTER EXTENSION pg_stat_statements UPDATE;"});
+                             std::string(kUpdateExtension.sql)});
     co_return "";
   }
   co_return server.loaded ? db::quote_identifier(rows.text(0, 1)) : "";

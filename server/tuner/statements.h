@@ -81,6 +81,10 @@ struct Reading {
 
 task<Reading> read_statements(db::Pool& pool);
 
+// What notes advise, and `cairn tune setup --apply` does.
+constexpr db::Statement kCreateExtension{"tune_create_extension", "CREATE EXTENSION pg_stat_statements;"};
+constexpr db::Statement kUpdateExtension{"tune_update_extension", "ALTER EXTENSION pg_stat_statements UPDATE;"};
+
 // The statement with every string literal as '…', so that no password of a CREATE ROLE, say, is shown or kept. What
 // can be parsed still can be. Where it is not certain that a literal ends, nothing follows.
 std::string without_literals(std::string_view sql);

@@ -1,12 +1,14 @@
 """`cairn tune profile` on databases that are not Cairn's own: what ran is found, by whoever may only read."""
 import json
 import os
+import pathlib
 import stat
 import subprocess
 
 import pytest
 
 psycopg2 = pytest.importorskip("psycopg2")
+import vector_servers  # noqa: E402
 from psycopg2.extensions import make_dsn  # noqa: E402
 
 pytestmark = pytest.mark.skipif(os.environ.get("CAIRN_TEST_TARGET") == "mlflow", reason="this is Cairn's own command")
@@ -25,16 +27,26 @@ def dsn(new_database):
 
 
 @pytest.fixture
-def profile(dsn, tmp_path):
-    """Runs the command and gives its JSON (or, with json=False, its text)."""
+def tune(dsn, tmp_path):
+    """Runs a command of `cairn tune`, and checks its exit code."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CAIRN_") and name != "DATABASE_URL"}
     environment["XDG_STATE_HOME"] = str(tmp_path / "state")
 
-    def run(*arguments, url=dsn, code=0, as_json=True):
-        done = subprocess.run([os.environ["CAIRN_BIN"], "tune", "profile", "--database-url", url, *arguments, *(["--json"] if as_json else [])],
-                              cwd=tmp_path, env=environment, text=True, capture_output=True, timeout=120)
+    def run(*arguments, url=dsn, code=0):
+        done = subprocess.run([os.environ["CAIRN_BIN"], "tune", *arguments, "--database-url", url], cwd=tmp_path, env=environment, text=True,
+                              capture_output=True, timeout=120)
         assert done.returncode == code, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-        if code != 0:
+        return done
+
+    return run
+
+
+@pytest.fixture
+def profile(tune):
+    """Its JSON or, with as_json=False, its text; what it says when it fails."""
+    def run(*arguments, as_json=True, **options):
+        done = tune("profile", *arguments, *(["--json"] if as_json else []), **options)
+        if done.returncode != 0:
             return done.stderr
         return json.loads(done.stdout) if as_json else done.stdout
 
@@ -127,3 +139,26 @@ def test_R21_interval_and_usage(dsn, profile):
     assert "--order" in profile("--order", "colour", code=2)
     assert profile("--interval", "1", "--since", "last", code=2)
     assert profile(url="postgresql://nobody@127.0.0.1:1/x", code=5)
+
+
+def test_R21_setup_says_what_is_missing_and_makes_it(tune):
+    def setup(*arguments, code):
+        return json.loads(tune("setup", "--json", *arguments, code=code).stdout)
+
+    assert [missing["remedy"] for missing in setup(code=1)["missing"]] == ["CREATE EXTENSION pg_stat_statements;"]
+    assert setup("--apply", code=0)["done"] == ["CREATE EXTENSION pg_stat_statements;"]
+    assert setup(code=0)["ready"]
+
+
+def test_R21_a_server_that_did_not_load_it(postgres_dsn, profile):
+    with vector_servers.temporary_folder() as folder, vector_servers.running_cluster(pathlib.Path(os.environ["CAIRN_POSTGRES_BIN"]), folder, "shared_preload_libraries=auto_explain") as url:
+        found = profile(url=url)
+        assert found["notes"][0]["remedy"].startswith("ALTER SYSTEM SET shared_preload_libraries = 'auto_explain', 'pg_stat_statements';")
+        assert found["notes"][1]["remedy"] == "CREATE EXTENSION pg_stat_statements;"
+        connection = session(url)
+        connection.cursor().execute(found["notes"][1]["remedy"])
+        connection.close()
+        found = profile("--save", "--tables", url=url)
+        assert len(found["notes"]) == 1 and "did not load" in found["notes"][0]["what"]
+        assert found["statements"] == [] and found["cache_hit_ratio"] > 0
+        assert "did not load" in profile("--since", "last", url=url, as_json=False)
