@@ -110,6 +110,7 @@ std::string headline(const std::string& kind) {
       {"wrong_estimate", "Wrong estimate"},
       {"nested_loop", "Nested loop that goes round too often"},
       {"whole_table_join", "Whole table read for a small join"},
+      {"multiplied_rows", "Joins that multiply rows"},
       {"subplan_per_row", "Subquery for each row"},
       {"large_offset", "Large OFFSET"},
       {"cold_cache", "Cold cache"},

@@ -144,7 +144,7 @@ std::vector<Finding> find_problems(const Plan& plan, const PlanFacts& facts) {
     if (plan.analyzed && node->loops == 0) continue;  // never executed
     for (const auto rule :
          {sequential_scan, filter_after_index, heap_fetches, lossy_bitmap, cte_scan, sort_on_disk, hash_in_batches,
-          spilled_rows, nested_loop, whole_table_join, subplan_per_row, large_offset, missing_workers})
+          spilled_rows, nested_loop, whole_table_join, multiplied_rows, subplan_per_row, large_offset, missing_workers})
       rule(context, *node);
   }
   for (const auto rule : {wrong_estimates, cold_cache, jit_cost, parallel_off}) rule(context);

@@ -229,6 +229,22 @@ TEST(Findings, ParallelQuerySwitchedOff) {
   EXPECT_EQ(kinds(find_problems(parse_plan(one_scan(R"("Shared Hit Blocks": 1)", 300)), facts)), "");
 }
 
+TEST(Findings, JoinsThatMultiplyRows) {
+  const auto plan = [](const std::string& output, int rows) {
+    return parse_plan(R"([{"Plan": {"Node Type": "Aggregate", "Actual Rows": 450, "Actual Loops": 1, "Plan Rows": 450,
+      "Actual Total Time": 3000, "Output": ["m.id", ")" +
+                      output + R"("], "Plans": [{"Node Type": "Hash Join",
+      "Parent Relationship": "Outer", "Join Type": "Inner", "Actual Rows": )" +
+                      std::to_string(rows) + R"(, "Plan Rows": )" + std::to_string(rows) +
+                      R"(, "Actual Loops": 1, "Actual Total Time": 2500, "Plans": [
+      {"Node Type": "Seq Scan", "Parent Relationship": "Outer", "Relation Name": "runs", "Schema": "s", "Alias": "r",
+       "Actual Rows": 100000, "Plan Rows": 100000, "Actual Loops": 1, "Actual Total Time": 20}]}]}, "Execution Time": 3000}])");
+  };
+  EXPECT_EQ(kinds(find_problems(plan("count(DISTINCT r.id)", 1800000), {})), "multiplied_rows");
+  EXPECT_EQ(kinds(find_problems(plan("count(DISTINCT r.id)", 100000), {})), "");
+  EXPECT_EQ(kinds(find_problems(plan("count(r.id)", 1800000), {})), "") << "its answer is that of the joined rows";
+}
+
 TEST(Findings, AreOrderedByShare) {
   for (const char* name : {"hash_in_batches", "whole_table_join", "cte", "nested_loop"}) {
     const auto all = findings(name);

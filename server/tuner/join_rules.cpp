@@ -20,6 +20,8 @@ constexpr double kWholeTableRows = 10000;
 constexpr double kLookedUpPart = 0.01;
 constexpr double kManySubplans = 1000;
 constexpr double kSubplansPercent = 10;
+// A join that has this many times the rows of its largest table makes most of them in vain for a count(DISTINCT …).
+constexpr double kMultipliedFactor = 5;
 // Rows that an OFFSET throws away: as many pages of a list as nobody turns by hand.
 constexpr double kSkippedRows = 1000;
 constexpr double kSkippedFactor = 10;
@@ -43,6 +45,12 @@ Mend mend_lookup(const PlanNode& scan, const std::string& condition, const PlanF
     return {.text = "the index " + existing->name +
                     " was not chosen: mend the estimates first, then look at random_page_cost"};
   return mend_with_index(index);
+}
+
+double largest_scan(const PlanNode& node) {
+  double rows = node.is_scan() ? node.rows_total() : 0;
+  for (const PlanNode& child : node.children) rows = std::max(rows, largest_scan(child));
+  return rows;
 }
 
 bool unexpectedly_often(const PlanNode& outer) {
@@ -101,6 +109,24 @@ void whole_table_join(RuleContext& context, const PlanNode& node) {
     finding.mend = mend;
     context.findings.push_back(std::move(finding));
   }
+}
+
+void multiplied_rows(RuleContext& context, const PlanNode& node) {
+  if (node.type != "Aggregate" || node.children.empty() || !context.plan.analyzed) return;
+  const auto distinct = [](const std::string& output) { return output.find("(DISTINCT ") != output.npos; };
+  if (std::none_of(node.output.begin(), node.output.end(), distinct)) return;
+  const double rows = node.children.front().rows_total(), largest = largest_scan(node);
+  if (rows < kManyRows || rows < largest * kMultipliedFactor) return;
+  Finding finding = context.about(node, "multiplied_rows");
+  finding.share_percent = node.subtree_percent;
+  finding.what = "the joins make " + grouped(rows) + " rows of tables with " + grouped(largest) +
+                 " at most, for DISTINCT to take them out again";
+  finding.why = "several tables that are each joined to the same row multiply each other";
+  finding.numbers = {{"rows", rows}, {"largest_table_rows", largest}, {"groups", node.rows_total()}};
+  finding.mend = {.text =
+                      "count each table by itself, in a subquery with its own GROUP BY (or LATERAL), and join the "
+                      "counts; where the figures may be minutes old, a materialised view"};
+  context.findings.push_back(std::move(finding));
 }
 
 void subplan_per_row(RuleContext& context, const PlanNode& node) {

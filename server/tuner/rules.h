@@ -40,6 +40,7 @@ void wrong_estimates(RuleContext& context);
 // join_rules.cpp
 void nested_loop(RuleContext& context, const PlanNode& node);
 void whole_table_join(RuleContext& context, const PlanNode& node);
+void multiplied_rows(RuleContext& context, const PlanNode& node);
 void subplan_per_row(RuleContext& context, const PlanNode& node);
 void large_offset(RuleContext& context, const PlanNode& node);
 

@@ -94,7 +94,7 @@ def test_R23_the_four_statements_of_the_text(explain):
         assert index in scan["mend"]["statements"][0]
         assert 0 < scan["share_percent"] <= 100
         assert sum(node["share_percent"] for node in answer["nodes"]) <= 100.5
-    assert json.loads(explain("--analyze", "--json", STATISTICS))["execution_ms"] > 0
+    assert "multiplied_rows" in kinds(json.loads(explain("--analyze", "--json", STATISTICS)))
 
 
 def test_R23_the_plan_as_a_tree(explain):
