@@ -53,6 +53,7 @@ constexpr Extension kExtensions[] = {
     {"jsonb_plperl", "postgresql-plperl-{}", "hands JSON to functions in Perl"},
     {"pgstattuple", "postgresql-{}", "measures the bloat of tables and indexes"},
     {"pg_stat_statements", "postgresql-{}", "counts and times every statement"},
+    {"hypopg", "postgresql-{}-hypopg", "shows the planner indexes that are not there"},
     {"vector", "postgresql-{}-cairn-vector", "stores vectors and finds the nearest"},
 };
 
