@@ -54,5 +54,6 @@ void add_tune_explain(CommandLine& line, CLI::App* tune);
 void add_credentials(CommandLine& line);
 void add_completion(CommandLine& line);
 void add_version(CommandLine& line);
+void add_workload(CommandLine& line);
 
 }  // namespace cairn::app

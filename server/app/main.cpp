@@ -32,6 +32,7 @@ int main(int argc, char** argv) {
   cairn::app::add_transfer(line);
   cairn::app::add_gc(line);
   cairn::app::add_tune(line);
+  cairn::app::add_workload(line);
   cairn::app::add_credentials(line);
   cairn::app::add_completion(line);
   cairn::app::add_version(line);
