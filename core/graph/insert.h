@@ -95,6 +95,9 @@ inline size_t select_neighbors(const Space& space, uint32_t payload_bytes, Array
   return std::min(std::max(chosen, fewest), pool->size());
 }
 
+// So many neighbours link back to an element in any case, so that it can be found.
+constexpr size_t kFewestBack = 4;
+
 // Adds to `node` the edge to x, where that is worth its place. `estimates` are the distances of x from the node's
 // neighbours. Returns whether the node was changed.
 //
@@ -183,8 +186,6 @@ class Inserter {
   }
 
  private:
-  static constexpr size_t kFewestBack = 4;
-
   struct Plan {
     Array<Neighbor> neighbors;
     size_t count;

@@ -271,16 +271,30 @@ void mend_node(Vacuum* vacuum, core::NodeId id) {
       // In the order of an insertion: first those that lead somewhere else than a nearer one does.
       core::select_neighbors(space, bytes, &pool);
       auto* edges = static_cast<uint8_t*>(arena.allocate(pool.size() * space.layout.edge_bytes + 1));
+      auto* backward = static_cast<core::CodeFactors*>(arena.allocate(pool.size() * sizeof(core::CodeFactors) + 1));
       for (size_t i = 0; i < pool.size(); ++i) {
         auto* edge = reinterpret_cast<core::Edge*>(edges + i * space.layout.edge_bytes);
         edge->set(pool[i].id, pool[i].distance, pool[i].dominated ? core::Edge::kFill : 0);
-        edge->factors = {};
-        if (space.layout.code_dimensions > 0)
-          edge->factors = core::make_edge_codes(space, pool[i].payload, &scratch, edge->bits()).forward;
+        edge->factors = backward[i] = {};
+        if (space.layout.code_dimensions == 0) continue;
+        const core::EdgeCodes codes = core::make_edge_codes(space, pool[i].payload, &scratch, edge->bits());
+        edge->factors = codes.forward;
+        backward[i] = codes.backward;
       }
       vacuum->source.update(id, [&](core::Node* node) {
         return replace_dead_edges(space.layout, node, vacuum->dead, edges, pool.size());
       });
+      // The dead may have been all that led here.
+      auto* near = static_cast<core::Expansion*>(arena.allocate(sizeof(core::Expansion)));
+      std::fill_n(near->estimates, core::kMaxDegree, std::numeric_limits<float>::infinity());
+      for (size_t i = 0; i < Min(pool.size(), core::kFewestBack); ++i) {
+        const auto* edge = reinterpret_cast<const core::Edge*>(edges + i * space.layout.edge_bytes);
+        vacuum->source.update(pool[i].id, [&](core::Node* node) {
+          if (node->level != level || !node->alive()) return false;
+          core::fill_expansion(space.layout, node, query, pool[i].distance, near);
+          return core::connect(space.layout, node, id, pool[i].distance, backward[i], edge->bits(), near->estimates);
+        });
+      }
     }
   }
   MemoryContextSwitchTo(old);
