@@ -9,6 +9,7 @@
 
 #include "am/hnsw/am.h"
 #include "am/hnsw/page_source.h"
+#include "am/hnsw/reach.h"
 #include "am/hnsw/writer.h"
 #include "graph/memory.h"
 #include "pg/arena.h"
@@ -306,6 +307,7 @@ IndexBuildResult* build(Relation heap, Relation relation, IndexInfo* info) {
     connect_all(builder);
     write_graph(builder);
   }
+  attach_lost_nodes(builder->index, nullptr, nullptr);
 
   MemoryContextSwitchTo(old);
   auto* result = static_cast<IndexBuildResult*>(palloc(sizeof(IndexBuildResult)));

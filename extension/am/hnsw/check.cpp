@@ -4,6 +4,7 @@
 
 #include "am/hnsw/am.h"
 #include "am/hnsw/page_source.h"
+#include "am/hnsw/reach.h"
 #include "pg/arena.h"
 
 namespace cairn::hnsw {
@@ -80,15 +81,6 @@ void check_page(Check* check, BlockNumber block, char* page) {
   }
 }
 
-bool copy_payload(Check* check, core::NodeId id, char* out, uint32_t* bytes) {
-  const PageSource::Locked at = check->source.lock(id, BUFFER_LOCK_SHARE);
-  if (at.node == nullptr) return false;
-  *bytes = at.node->payload_bytes;
-  const bool found = check->source.payload(at.node, out) != nullptr;
-  UnlockReleaseBuffer(at.buffer);
-  return found;
-}
-
 // Sums are not the same on every machine, and a coordinate of about 0 may have either sign.
 bool close_to(float a, float b, float unit, uint32_t different_bits) {
   return std::fabs(a - b) <= (different_bits > 0 ? 0.1F : 1e-3F) * unit + 1e-6F;
@@ -97,7 +89,10 @@ bool close_to(float a, float b, float unit, uint32_t different_bits) {
 // That an edge's code and factors are those of its two vectors.
 void check_code(Check* check, BlockNumber block, uint16_t offset, const core::Edge* edge, float own_norm) {
   uint32_t bytes;
-  if (!copy_payload(check, edge->id(), check->neighbor_payload, &bytes) || bytes != vector_bytes(check->index)) return;
+  int level;
+  if (!check->source.copy_payload(edge->id(), check->neighbor_payload, &bytes, &level) ||
+      bytes != vector_bytes(check->index))
+    return;
   const core::Space& space = check->index.space;
   const core::EdgeCodes codes = core::make_edge_codes(space, check->neighbor_payload, &check->scratch, check->bits);
   uint32_t different = 0;
@@ -138,7 +133,8 @@ void check_node(Check* check, BlockNumber block, uint16_t offset, const core::No
     complain(check, block, "node %u of level %u has nothing below it: node %u of page %u is none", offset, node->level,
              node->down_offset, node->down_block);
   uint32_t bytes = 0;
-  if (!copy_payload(check, core::node_id(block, offset), check->payload, &bytes)) {
+  int level;
+  if (!check->source.copy_payload(core::node_id(block, offset), check->payload, &bytes, &level)) {
     complain(check, block, "node %u has lost its vector", offset);
     return;
   }
@@ -221,6 +217,10 @@ void hnsw_index_check(Relation index, void (*report)(void* context, BlockNumber 
     if (!check->chained.contains(check->overflow[i]))
       complain(check, core::node_block(check->overflow[i]), "no element leads to the rows of overflow node %u",
                core::node_offset(check->overflow[i]));
+  each_lost_node(check->index, &arena, [&](core::NodeId id) {
+    complain(check, core::node_block(id), "no way leads from the entry to node %u: VACUUM makes one",
+             core::node_offset(id));
+  });
 }
 
 }  // namespace cairn::hnsw

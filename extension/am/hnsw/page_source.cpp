@@ -71,14 +71,10 @@ void PageSource::prefetch(core::NodeId id) {
   const auto* recent = static_cast<const pg::RecentBuffers*>(index_->relation->rd_amcache);
   const BlockNumber block = core::node_block(id);
   if (recent == nullptr || block >= recent->count || recent->buffers[block] <= 0) return;
-  // Not pinned: the bytes are not looked at. Nodes of one length fill a page from its end.
-  const char* page = static_cast<const char*>(BufferGetBlock(recent->buffers[block]));
-  __builtin_prefetch(page);
-  __builtin_prefetch(page + BLCKSZ - sizeof(core::PageTail));
-  const uint32_t start = BLCKSZ - static_cast<uint32_t>(sizeof(core::PageTail)) - core::node_offset(id) * node_bytes_;
-  if (node_bytes_ == 0 || start >= BLCKSZ) return;
-  const uint32_t end = Min(start + prefetched_bytes(), static_cast<uint32_t>(BLCKSZ));
-  for (uint32_t i = start; i < end; i += 64) __builtin_prefetch(page + i);
+  // Not pinned: the bytes are not looked at.
+  if (node_bytes_ != 0)
+    core::prefetch_node(reinterpret_cast<const uint8_t*>(BufferGetBlock(recent->buffers[block])), core::node_offset(id),
+                        node_bytes_);
 }
 
 // Whatever lies there in a page of nodes.
@@ -133,6 +129,24 @@ const void* PageSource::payload(const core::Node* node, void* buffer) {
     memcpy(static_cast<char*>(buffer) + offset, bytes, length);
   });
   return whole ? buffer : nullptr;
+}
+
+bool PageSource::copy_payload(core::NodeId id, void* buffer, uint32_t* bytes, int* level) {
+  const Locked at = lock(id, BUFFER_LOCK_SHARE);
+  if (at.node == nullptr) return false;
+  *bytes = at.node->payload_bytes;
+  *level = at.node->level;
+  const bool found = payload(at.node, buffer) != nullptr;
+  UnlockReleaseBuffer(at.buffer);
+  return found;
+}
+
+core::NodeId PageSource::down(core::NodeId id) {
+  const Locked at = lock(id, BUFFER_LOCK_SHARE);
+  if (at.node == nullptr) return 0;
+  const core::NodeId below = at.node->down();
+  UnlockReleaseBuffer(at.buffer);
+  return below;
 }
 
 // Only the dense metrics have vectors longer than a page, and their distances are sums.

@@ -16,6 +16,31 @@ namespace cairn::hnsw {
 // is not shown the latter.
 void tell_free(Relation index, BlockNumber block, core::PageKind kind);
 
+inline bool is_node_page(const uint8_t* page) {
+  return !PageIsNew(reinterpret_cast<Page>(const_cast<uint8_t*>(page))) &&
+         core::page_tail(page)->page_id == core::kPageId && core::page_tail(page)->kind == core::kNodePage;
+}
+
+// Calls visit(item, its length, id) for each item of a locked page, if it is one of nodes.
+template <class F>
+void each_item(uint8_t* page, BlockNumber block, F&& visit) {
+  if (!is_node_page(page)) return;
+  for (uint16_t i = 1; i <= core::page_item_count(page); ++i) {
+    uint32_t length;
+    uint8_t* item = core::page_item(page, i, &length);
+    if (item != nullptr && length >= sizeof(core::Node)) visit(item, length, core::node_id(block, i));
+  }
+}
+
+// Calls visit(Node*, id) for each sound node of a locked page.
+template <class F>
+void each_node(const core::NodeLayout& layout, uint8_t* page, BlockNumber block, F&& visit) {
+  each_item(page, block, [&](uint8_t* item, uint32_t length, core::NodeId id) {
+    auto* node = reinterpret_cast<core::Node*>(item);
+    if (core::node_is_sound(layout, node, length)) visit(node, id);
+  });
+}
+
 // How far a reader of an element's overflow nodes has come.
 struct Chain {
   core::NodeId owner;
@@ -77,6 +102,9 @@ class PageSource {
   // A sound overflow node, or null. The caller releases the buffer.
   LockedOverflow lock_overflow(core::NodeId id, int mode);
 
+  // Of a node, or 0.
+  core::NodeId down(core::NodeId id);
+
   // Room for the tids of any overflow node.
   static constexpr uint32_t kMaxOverflowTids = BLCKSZ / sizeof(core::HeapTid);
   // The first of an element's overflow nodes, or 0.
@@ -92,6 +120,8 @@ class PageSource {
   // The vector of a locked node, contiguous: in place, or copied to `buffer`. Null if its pages are not its own any
   // more.
   const void* payload(const core::Node* node, void* buffer);
+  // The same of a node that is not locked, and always into the buffer. False: no such node.
+  bool copy_payload(core::NodeId id, void* buffer, uint32_t* bytes, int* level);
 
  private:
   struct Item {
@@ -117,8 +147,6 @@ class PageSource {
   uint32_t copied_bytes() const {
     return static_cast<uint32_t>(sizeof(core::Node)) + index_->space.layout.edges_bytes();
   }
-  // The header and the first codes: more made no difference, the processor reads on by itself.
-  uint32_t prefetched_bytes() const { return Min(copied_bytes(), 1024U); }
   void write_difference(const Locked& at);
   bool payload_distance(const core::Node* node, const core::Query& query, float* out);
   template <class F>

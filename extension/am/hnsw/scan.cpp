@@ -1,8 +1,8 @@
 // Index scans: ORDER BY column <op> query. The search is run in batches of nodes. Rows come out in the order of their
 // exact distances. The first ones, ten or a quarter of ef_search, come when the first batch has been read. Who wants
 // more (a filter, mostly) gets a row when it is nearer than what is still to be read: than the best estimate among
-// that, less twice the error that estimates have had in this scan. So few turn up too late; with the order kept
-// (iterative_scan off or strict_order) one that does is dropped.
+// that, less one and a half times the error that estimates have had in this scan. So few turn up too late; with the
+// order kept (iterative_scan off or strict_order) one that does is dropped.
 //
 // With iterative_scan = off the scan goes on beyond the first batch too: a filter then still gets its rows. Both bounds
 // of iterative scans (max_scan_tuples, work_mem) hold for all modes.
@@ -177,9 +177,8 @@ void read_batch(Scan* scan) {
   MemoryContextSwitchTo(old);
 }
 
-// After many deletions the lowest level may have come apart; the one above it holds
-// together. A scan that has read all that it can reach goes on from all that level 1 leads to, once. False: there is
-// nothing more.
+// Where a scan begins edges need not lead everywhere. Once it has read all that it can reach, it goes on from all that
+// level 1 leads to: the entry's nodes are among that, and lead to all there is. False: there is nothing more.
 bool climb(Scan* scan) {
   if (scan->climbed || scan->entry_level == 0) return false;
   scan->climbed = true;
@@ -187,8 +186,11 @@ bool climb(Scan* scan) {
   above.init(&scan->source, scan->index.space.layout.code_dimensions != 0, true, &scan->arena);
   const core::Candidate at = core::descend(&above, scan->query, scan->entry, scan->entry_level, 1);
   if (at.id == 0) return false;
+  core::NodeId entry = scan->entry;
+  for (int level = scan->entry_level; level > 1; --level) entry = scan->source.down(entry);
   size_t read = 0;
   above.start(at.id, at.key);
+  if (entry != 0) above.add({std::numeric_limits<float>::infinity(), entry});
   const auto take = [&](core::NodeId, const core::Expansion& node) -> void* {
     CHECK_FOR_INTERRUPTS();
     if (node.level == 1) scan->search.add({node.distance, node.down});

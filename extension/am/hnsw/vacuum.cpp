@@ -2,6 +2,7 @@
 // inserts.
 #include "am/hnsw/am.h"
 #include "am/hnsw/page_source.h"
+#include "am/hnsw/reach.h"
 #include "pg/arena.h"
 #include "pg/page_change.h"
 
@@ -19,16 +20,36 @@ struct EmptyOverflow {
   core::NodeId id;
 };
 
+// The pages; what is left of them when the dead are gone, while there is a set of these.
+class LiveSource : public PageSource {
+ public:
+  const core::IdSet* dead = nullptr;
+
+  bool expand(core::NodeId id, const core::Query& query, core::Expansion* out, void* buffer) {
+    if (!PageSource::expand(id, query, out, buffer)) return false;
+    if (dead == nullptr) return true;
+    uint16_t left = 0;
+    for (size_t i = 0; i < out->count; ++i) {
+      if (dead->contains(out->ids[i])) continue;
+      out->ids[left] = out->ids[i];
+      out->estimates[left++] = out->estimates[i];
+    }
+    out->count = left;
+    return true;
+  }
+};
+
 struct Vacuum {
   Relation relation;
   BufferAccessStrategy strategy;
   Index index;
   core::Arena* arena;
-  PageSource source;
+  LiveSource source;
   core::IdSet dead;
   core::Array<core::NodeId> dead_list;
   core::Array<UpperNode> upper;
   core::Array<EmptyOverflow> overflow;  // without rows; in no chain any more when shorten_chains() is over
+  core::Array<core::NodeId> hidden;     // live ones that a search may not find when the dead are gone
   IndexBulkDeleteResult* stats;
   IndexBulkDeleteCallback callback;
   void* callback_state;
@@ -39,31 +60,6 @@ Buffer read_page(Vacuum* vacuum, BlockNumber block, int mode) {
   const Buffer buffer = ReadBufferExtended(vacuum->relation, MAIN_FORKNUM, block, RBM_NORMAL, vacuum->strategy);
   LockBuffer(buffer, mode);
   return buffer;
-}
-
-bool is_node_page(const uint8_t* page) {
-  return !PageIsNew(reinterpret_cast<Page>(const_cast<uint8_t*>(page))) &&
-         core::page_tail(page)->page_id == core::kPageId && core::page_tail(page)->kind == core::kNodePage;
-}
-
-// Calls visit(item, its length, id) for each item of a locked page of nodes.
-template <class F>
-void each_item(uint8_t* page, BlockNumber block, F&& visit) {
-  if (!is_node_page(page)) return;
-  for (uint16_t i = 1; i <= core::page_item_count(page); ++i) {
-    uint32_t length;
-    uint8_t* item = core::page_item(page, i, &length);
-    if (item != nullptr && length >= sizeof(core::Node)) visit(item, length, core::node_id(block, i));
-  }
-}
-
-// Calls visit(Node*, id) for each sound node of a locked page.
-template <class F>
-void each_node(const Vacuum& vacuum, uint8_t* page, BlockNumber block, F&& visit) {
-  each_item(page, block, [&](uint8_t* item, uint32_t length, core::NodeId id) {
-    auto* node = reinterpret_cast<core::Node*>(item);
-    if (core::node_is_sound(vacuum.index.space.layout, node, length)) visit(node, id);
-  });
 }
 
 void mark_dead(Vacuum* vacuum, core::NodeId id) {
@@ -228,7 +224,7 @@ void choose_entry(Vacuum* vacuum) {
   const BlockNumber blocks = RelationGetNumberOfBlocks(vacuum->relation);
   for (BlockNumber block = 1; block < blocks && best == 0; ++block) {
     const Buffer buffer = read_page(vacuum, block, BUFFER_LOCK_SHARE);
-    each_node(*vacuum, reinterpret_cast<uint8_t*>(BufferGetPage(buffer)), block,
+    each_node(vacuum->index.space.layout, reinterpret_cast<uint8_t*>(BufferGetPage(buffer)), block,
               [&](core::Node* node, core::NodeId id) {
                 if (best == 0 && node->level == 0 && node->alive()) best = id;
               });
@@ -237,64 +233,97 @@ void choose_entry(Vacuum* vacuum) {
   vacuum->source.replace_entry(best, best_level);
 }
 
-// Edges to dead nodes give way to edges to live ones that a search from the node finds.
+// Of a node that has edges to dead ones.
+struct Torn {
+  core::NodeId id;
+  int level;
+  core::Query query;
+  core::Search<LiveSource> search;
+  core::Array<core::Neighbor> near;  // live nodes of its level
+};
+
+// Goes on from `start` to the node; whether it was found.
+bool search_near(Vacuum* vacuum, Torn* torn, core::Candidate start) {
+  bool found = false;
+  torn->near.clear();
+  const auto next_buffer = [&] { return palloc(vacuum->index.space.payload_bytes_max); };
+  torn->search.start(start.id, start.key);
+  torn->search.run(
+      torn->query, vacuum->index.ef_construction,
+      [&](core::NodeId id, const core::Expansion& node) -> void* {
+        if (id == torn->id)
+          found = true;
+        else if (node.level == torn->level && node.alive() && !vacuum->dead.contains(id))
+          torn->near.push({id, node.distance, false, node.payload});
+        return next_buffer();
+      },
+      next_buffer());
+  return found;
+}
+
+// Looks for the node as a scan would, past the dead. What does not come to it does not come near it: then it is
+// noted as hidden, and the search begins at the node itself and passes through the dead.
+void find_neighbors(Vacuum* vacuum, Torn* torn) {
+  core::NodeId entry;
+  int top;
+  bool found = false;
+  vacuum->source.dead = &vacuum->dead;
+  if (vacuum->source.entry(&entry, &top) && torn->level <= top) {
+    const core::Candidate at = core::descend(&torn->search, torn->query, entry, top, torn->level);
+    found = at.id != 0 && search_near(vacuum, torn, at);
+  }
+  vacuum->source.dead = nullptr;
+  // Above level 0 scans end at the first that is nearer than all its neighbours.
+  if (!found || torn->level > 0) vacuum->hidden.push(torn->id);
+  if (!found) search_near(vacuum, torn, {0, torn->id});
+}
+
+// Edges to dead nodes give way to edges to live ones nearby.
 void mend_node(Vacuum* vacuum, core::NodeId id) {
   const MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "hnsw vacuum node", ALLOCSET_DEFAULT_SIZES);
   const MemoryContext old = MemoryContextSwitchTo(context);
   pg::ContextArena arena(context);
   const core::Space& space = vacuum->index.space;
-  const PageSource::Locked at = vacuum->source.lock(id, BUFFER_LOCK_SHARE);
-  if (at.node != nullptr) {
-    const int level = at.node->level;
-    const uint32_t bytes = at.node->payload_bytes;
-    const void* payload = vacuum->source.payload(at.node, palloc(bytes));
-    UnlockReleaseBuffer(at.buffer);
-    if (payload != nullptr) {
-      core::Scratch scratch;
-      scratch.init(space, &arena);
-      const core::Query query = core::make_query(space, payload, bytes, &scratch);
-      core::Search<PageSource> search;
-      search.init(&vacuum->source, space.layout.code_dimensions != 0, false, &arena);
-      core::Array<core::Neighbor> pool;
-      pool.attach(&arena);
-      const auto next_buffer = [&] { return palloc(space.payload_bytes_max); };
-      search.start(id, 0);
-      search.run(
-          query, vacuum->index.ef_construction,
-          [&](core::NodeId found, const core::Expansion& node) -> void* {
-            if (found == id || node.level != level || !node.alive() || vacuum->dead.contains(found))
-              return next_buffer();
-            pool.push({found, node.distance, false, node.payload});
-            return next_buffer();
-          },
-          next_buffer());
-      // In the order of an insertion: first those that lead somewhere else than a nearer one does.
-      core::select_neighbors(space, bytes, &pool);
-      auto* edges = static_cast<uint8_t*>(arena.allocate(pool.size() * space.layout.edge_bytes + 1));
-      auto* backward = static_cast<core::CodeFactors*>(arena.allocate(pool.size() * sizeof(core::CodeFactors) + 1));
-      for (size_t i = 0; i < pool.size(); ++i) {
-        auto* edge = reinterpret_cast<core::Edge*>(edges + i * space.layout.edge_bytes);
-        edge->set(pool[i].id, pool[i].distance, pool[i].dominated ? core::Edge::kFill : 0);
-        edge->factors = backward[i] = {};
-        if (space.layout.code_dimensions == 0) continue;
-        const core::EdgeCodes codes = core::make_edge_codes(space, pool[i].payload, &scratch, edge->bits());
-        edge->factors = codes.forward;
-        backward[i] = codes.backward;
-      }
-      vacuum->source.update(id, [&](core::Node* node) {
-        return replace_dead_edges(space.layout, node, vacuum->dead, edges, pool.size());
+  void* payload = palloc(space.payload_bytes_max);
+  uint32_t bytes;
+  int level;
+  if (vacuum->source.copy_payload(id, payload, &bytes, &level)) {
+    core::Scratch scratch;
+    scratch.init(space, &arena);
+    Torn torn;
+    torn.id = id;
+    torn.level = level;
+    torn.query = core::make_query(space, payload, bytes, &scratch);
+    torn.search.init(&vacuum->source, space.layout.code_dimensions != 0, false, &arena);
+    torn.near.attach(&arena);
+    find_neighbors(vacuum, &torn);
+    const core::Query& query = torn.query;
+    core::Array<core::Neighbor>& pool = torn.near;
+    // In the order of an insertion: first those that lead somewhere else than a nearer one does.
+    core::select_neighbors(space, bytes, &pool);
+    auto* edges = static_cast<uint8_t*>(arena.allocate(pool.size() * space.layout.edge_bytes + 1));
+    auto* backward = static_cast<core::CodeFactors*>(arena.allocate(pool.size() * sizeof(core::CodeFactors) + 1));
+    for (size_t i = 0; i < pool.size(); ++i) {
+      auto* edge = reinterpret_cast<core::Edge*>(edges + i * space.layout.edge_bytes);
+      edge->set(pool[i].id, pool[i].distance, pool[i].dominated ? core::Edge::kFill : 0);
+      edge->factors = backward[i] = {};
+      if (space.layout.code_dimensions == 0) continue;
+      const core::EdgeCodes codes = core::make_edge_codes(space, pool[i].payload, &scratch, edge->bits());
+      edge->factors = codes.forward;
+      backward[i] = codes.backward;
+    }
+    vacuum->source.update(
+        id, [&](core::Node* node) { return replace_dead_edges(space.layout, node, vacuum->dead, edges, pool.size()); });
+    // The dead may have been all that led here.
+    auto* near = static_cast<core::Expansion*>(arena.allocate(sizeof(core::Expansion)));
+    std::fill_n(near->estimates, core::kMaxDegree, std::numeric_limits<float>::infinity());
+    for (size_t i = 0; i < Min(pool.size(), core::kFewestBack); ++i) {
+      const auto* edge = reinterpret_cast<const core::Edge*>(edges + i * space.layout.edge_bytes);
+      vacuum->source.update(pool[i].id, [&](core::Node* node) {
+        if (node->level != level || !node->alive()) return false;
+        core::fill_expansion(space.layout, node, query, pool[i].distance, near);
+        return core::connect(space.layout, node, id, pool[i].distance, backward[i], edge->bits(), near->estimates);
       });
-      // The dead may have been all that led here.
-      auto* near = static_cast<core::Expansion*>(arena.allocate(sizeof(core::Expansion)));
-      std::fill_n(near->estimates, core::kMaxDegree, std::numeric_limits<float>::infinity());
-      for (size_t i = 0; i < Min(pool.size(), core::kFewestBack); ++i) {
-        const auto* edge = reinterpret_cast<const core::Edge*>(edges + i * space.layout.edge_bytes);
-        vacuum->source.update(pool[i].id, [&](core::Node* node) {
-          if (node->level != level || !node->alive()) return false;
-          core::fill_expansion(space.layout, node, query, pool[i].distance, near);
-          return core::connect(space.layout, node, id, pool[i].distance, backward[i], edge->bits(), near->estimates);
-        });
-      }
     }
   }
   MemoryContextSwitchTo(old);
@@ -308,7 +337,7 @@ void mend_edges(Vacuum* vacuum) {
   for (BlockNumber block = 1; block < blocks; ++block) {
     const Buffer buffer = read_page(vacuum, block, BUFFER_LOCK_SHARE);
     torn.clear();
-    each_node(*vacuum, reinterpret_cast<uint8_t*>(BufferGetPage(buffer)), block,
+    each_node(vacuum->index.space.layout, reinterpret_cast<uint8_t*>(BufferGetPage(buffer)), block,
               [&](core::Node* node, core::NodeId id) {
                 if (vacuum->dead.contains(id)) return;
                 for (size_t i = 0; i < node->edge_count; ++i)
@@ -411,6 +440,7 @@ IndexBulkDeleteResult* bulk_delete(IndexVacuumInfo* info, IndexBulkDeleteResult*
   vacuum->dead_list.attach(&arena);
   vacuum->upper.attach(&arena);
   vacuum->overflow.attach(&arena);
+  vacuum->hidden.attach(&arena);
   remove_rows(vacuum);
   shorten_chains(vacuum);
   if (vacuum->dead_list.size() > 0 || vacuum->overflow.size() > 0) {
@@ -420,6 +450,10 @@ IndexBulkDeleteResult* bulk_delete(IndexVacuumInfo* info, IndexBulkDeleteResult*
     choose_entry(vacuum);
     UnlockPage(info->index, 0, ExclusiveLock);
     if (vacuum->dead_list.size() > 0) mend_edges(vacuum);
+  }
+  attach_lost_nodes(vacuum->index, info->strategy, &vacuum->hidden);
+  // Not before: a vacuum that is broken off until here finds the dead again and does all this once more.
+  if (vacuum->dead_list.size() > 0 || vacuum->overflow.size() > 0) {
     free_places(vacuum);
     for (size_t i = 0; i < vacuum->overflow.size(); ++i) vacuum->source.free_place(vacuum->overflow[i].id);
   }
@@ -430,7 +464,19 @@ IndexBulkDeleteResult* bulk_delete(IndexVacuumInfo* info, IndexBulkDeleteResult*
 
 IndexBulkDeleteResult* vacuum_cleanup(IndexVacuumInfo* info, IndexBulkDeleteResult* stats) {
   if (info->analyze_only) return stats;
-  if (stats == nullptr) return nullptr;
+  // Inserts too take edges away.
+  if (stats == nullptr) {
+    const MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "hnsw vacuum", ALLOCSET_DEFAULT_SIZES);
+    const MemoryContext old = MemoryContextSwitchTo(context);
+    pg::ContextArena arena(context);
+    Index index;
+    Meta meta;
+    describe(info->index, &arena, &index, &meta);
+    attach_lost_nodes(index, info->strategy, nullptr);
+    MemoryContextSwitchTo(old);
+    MemoryContextDelete(context);
+    return nullptr;
+  }
   stats->num_pages = RelationGetNumberOfBlocks(info->index);
   IndexFreeSpaceMapVacuum(info->index);
   return stats;

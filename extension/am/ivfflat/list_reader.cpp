@@ -245,6 +245,8 @@ void ListReader::widen() {
 
 bool ListReader::next(float* distance, ItemPointer tid) {
   for (;;) {
+    // Nothing was left out, so what lies beyond the threshold is not met again: it is as good as the rest.
+    if (!skipped_) threshold_ = std::numeric_limits<float>::infinity();
     while (!bounds_.empty() && bounds_.top_distance() <= threshold_ &&
            (exact_.empty() || bounds_.top_distance() <= exact_.top_distance())) {
       CHECK_FOR_INTERRUPTS();

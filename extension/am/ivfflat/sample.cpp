@@ -62,8 +62,9 @@ void sample_table(Sample* sample) {
   reservoir_init_selection_state(&sample->reservoir, static_cast<int>(sample->wanted));
   while (BlockSampler_HasMore(&blocks)) {
     CHECK_FOR_INTERRUPTS();
-    table_index_build_range_scan(b.heap, b.index, b.info, false, true, false, BlockSampler_Next(&blocks), 1, sample_row,
-                                 sample, nullptr);
+    // Rows that are dying will do too, but for a concurrent build's snapshot there are none.
+    table_index_build_range_scan(b.heap, b.index, b.info, false, !b.info->ii_Concurrent, false,
+                                 BlockSampler_Next(&blocks), 1, sample_row, sample, nullptr);
   }
 }
 

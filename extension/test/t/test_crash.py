@@ -45,16 +45,16 @@ def test_an_index_survives_kills_of_the_server(cluster, method, rng):
     server = cluster()
     connection = server.connect()
     make_table(connection, method, ROWS, rng)
-    live, dead = set(range(ROWS)), set()
+    live, dead, next_id = set(range(ROWS)), set(), ROWS
     for kill in range(max(KILLS, 3)):
         if rng.random() < 0.5:
             server.sql("CHECKPOINT")
         work = Work(server, live)
-        work.dead = dead
+        work.dead, work.next_id = dead, next_id
         [during_inserts, during_vacuum, during_build][kill % 3](work, rng)
         work.kill()
         server.start()
-        live, dead = work.live, work.dead
+        live, dead, next_id = work.live, work.dead, work.next_id
         connection = server.connect()
         cursor = connection.cursor()
         # What a concurrent build leaves behind when it dies; PostgreSQL's documentation has the user drop it.
@@ -72,7 +72,7 @@ def test_a_promoted_replica_has_the_index(cluster, method, rng):
     """The standby replays and checks every page image that the index logs, answers scans meanwhile, and takes over."""
     server = cluster(wal_consistency_checking="generic")
     make_table(server.connect(), method, ROWS, rng)
-    live, dead = set(range(ROWS)), set()
+    live, dead, next_id = set(range(ROWS)), set(), ROWS
     for kill in range(max(KILLS // 5, 1)):
         standby = cluster(copy_of=server, hot_standby_feedback="on", recovery_min_apply_delay=0)
         # An acknowledged statement is on the standby.
@@ -81,7 +81,7 @@ def test_a_promoted_replica_has_the_index(cluster, method, rng):
         server.sql("SELECT pg_reload_conf()")
         eventually(lambda: server.sql("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'") == [(1,)], "the standby")
         work, reads = Work(server, live), Work(standby, live)
-        work.dead = dead
+        work.dead, work.next_id = dead, next_id
         work.start(work.insert, rng)
         work.start(work.delete, rng, 2)
         work.start(lambda connection: connection.cursor().execute("VACUUM (INDEX_CLEANUP on) items"))
@@ -93,6 +93,6 @@ def test_a_promoted_replica_has_the_index(cluster, method, rng):
         standby.promote()
         standby.sql("ALTER SYSTEM RESET ALL")
         standby.sql("SELECT pg_reload_conf()")
-        live, dead, server = work.live, work.dead, standby
+        live, dead, next_id, server = work.live, work.dead, work.next_id, standby
         check(standby.connect(), method, kill, live, dead)
         standby.no_crash()

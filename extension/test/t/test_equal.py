@@ -106,7 +106,8 @@ def test_rows_with_one_vector_come_and_go(cluster, rng, kind, built):
         cursor.execute("DELETE FROM items WHERE id >= 30000")
         cursor.execute("VACUUM (INDEX_CLEANUP on) items")
     holds(connection, others, same, operator)
-    assert size(connection) == before, "the room of rows that are gone was not used again"
+    # Three times 1,500 rows; where equal rows begin another page is chance.
+    assert size(connection) <= before + 4 * 8192, "the room of rows that are gone was not used again"
 
 
 def test_room_that_a_build_or_a_crash_left_is_used(cluster, rng):

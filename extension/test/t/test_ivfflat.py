@@ -138,3 +138,22 @@ def test_flipped_bits_are_errors_and_never_a_crash(cluster, rng):
         server.sql("REINDEX INDEX items_v")
         file = index_file(server)
         assert complaints(server.connect(), "items_v") == []
+
+
+@pytest.mark.parametrize("dimensions", [3, 64])  # as they are, and by codes
+def test_a_scan_to_the_end_finds_every_row_however_many_there_are(cluster, dimensions):
+    """Around the numbers of rows at which a scan looks for more, where the last ones are hardly more than it wanted."""
+    server = cluster()
+    connection = server.connect()
+    cursor = connection.cursor()
+    cursor.execute("CREATE EXTENSION IF NOT EXISTS vector; SET enable_seqscan = off; SET enable_sort = off; SELECT setseed(0.5)")
+    cursor.execute(f"CREATE TABLE items (id int, v vector({dimensions}))")
+    cursor.execute("CREATE INDEX ON items USING ivfflat (v vector_l2_ops) WITH (lists = 1)")
+    wanted = 0
+    for count in [*range(31, 45), *range(286, 330, 3), 2330, 2340, 2360]:
+        cursor.execute(f"""INSERT INTO items SELECT i, array_agg(random())::real[]::vector
+                           FROM generate_series(%s + 1, %s) i, generate_series(1, {dimensions}) GROUP BY i""", (wanted, count))
+        wanted = count
+        cursor.execute(f"SELECT id FROM items ORDER BY v <-> array_fill(0.5::real, ARRAY[{dimensions}])::vector")
+        found = [row[0] for row in cursor.fetchall()]
+        assert sorted(found) == list(range(1, count + 1)), f"{count} rows"

@@ -12,7 +12,7 @@ from clusters import ROOT, new_folder
 @pytest.fixture(scope="module")
 def package():
     preset = os.environ.get("CAIRN_PRESET", "dev")
-    found = [*(ROOT / "build" / preset).glob("*.deb")] or [*(ROOT / "build/dev").glob("*.deb")]  # a sanitized build makes none
+    found = [*(ROOT / "build" / preset).glob("postgresql-*.deb")] or [*(ROOT / "build/dev").glob("postgresql-*.deb")]  # a sanitized build makes none
     assert len(found) == 1, f"the build made {found}"
     return found[0]
 
