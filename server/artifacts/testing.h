@@ -1,7 +1,5 @@
-// For this module's tests: a directory of the test's own, bodies made of given pieces, and its routes without sockets.
+// For this module's tests: bodies made of given pieces, and its routes without sockets.
 #pragma once
-
-#include <stdlib.h>
 
 #include <filesystem>
 #include <map>
@@ -12,21 +10,11 @@
 #include "artifacts/api.h"
 #include "base/error.h"
 #include "base/reactor.h"
+#include "base/testing.h"
 
 namespace cairn::artifacts::testing {
 
-class TemporaryDirectory {
- public:
-  TemporaryDirectory() {
-    std::string name = (std::filesystem::temp_directory_path() / "artifacts_XXXXXX").string();
-    path_ = mkdtemp(name.data());
-  }
-  ~TemporaryDirectory() { std::filesystem::remove_all(path_); }
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
+using testing_support::TemporaryDirectory;
 
 // Gives its pieces, then ends, or breaks off as a client that goes away does.
 class Pieces : public http::BodyStream {

@@ -31,7 +31,9 @@ constexpr ConfigKey kKeys[] = {
     {"pool_size", &ServerConfig::pool_size, "Database connections to keep open", 1, 1000},
     {"max_overflow", &ServerConfig::max_overflow, "More database connections under load", 0, 1000},
     {"pool_timeout_s", &ServerConfig::pool_timeout_s, "Seconds that a request waits for a connection", 0.001, 3600},
+    {"backup_dir", &ServerConfig::backup_dir, "Directory of the backups; default: backups in data_dir"},
     {"artifact_root", &ServerConfig::artifact_root, "Directory of the artifacts; default: artifacts in data_dir"},
+    {"alert_webhook", &ServerConfig::alert_webhook, "URL to which alerts are POSTed, as Alertmanager's webhooks"},
     {"postgres_port", &ServerConfig::postgres_port, "Loopback TCP port of the embedded PostgreSQL; 0: unix socket only",
      0, 65535},
     {"postgres_bin", &ServerConfig::postgres_bin, "Directory of PostgreSQL's programs; default: the newest installed"},
@@ -270,7 +272,11 @@ std::string describe_config(const ServerConfig& config) {
         [&](auto member) {
           using Value = std::remove_cvref_t<decltype(config.*member)>;
           if constexpr (std::is_same_v<Value, std::string>) {
-            out << (key.name == std::string_view("database_url") ? log::redact_url(config.*member) : config.*member);
+            const std::string_view name = key.name;
+            if (name == "alert_webhook")
+              out << ((config.*member).empty() ? "" : "***");
+            else
+              out << (name == "database_url" ? log::redact_url(config.*member) : config.*member);
           } else {
             out << std::boolalpha << config.*member;
           }

@@ -39,6 +39,11 @@ struct ServerConfig {
   // Empty: <data_dir>/artifacts
   std::string artifact_root;
 
+  // Alerts are POSTed here. May hold a secret, hence no option of the command line. Empty: nowhere.
+  std::string alert_webhook;
+  // Empty: <data_dir>/backups
+  std::string backup_dir;
+
   // The embedded PostgreSQL: TCP port for psql users (0: unix socket only), and where its programs are (empty: found).
   int postgres_port = 0;
   std::string postgres_bin;
@@ -47,6 +52,7 @@ struct ServerConfig {
   std::string log_level = "info";   // trace, debug, info, warn, error
 
   std::string artifact_directory() const { return artifact_root.empty() ? data_dir + "/artifacts" : artifact_root; }
+  std::string backup_directory() const { return backup_dir.empty() ? data_dir + "/backups" : backup_dir; }
 };
 
 struct ConfigKey {

@@ -6,19 +6,14 @@
 #include <fstream>
 
 #include "base/error.h"
+#include "base/testing.h"
 
 namespace cairn {
 namespace {
 
 class ConfigTest : public testing::Test {
  protected:
-  void SetUp() override {
-    char name[] = "/tmp/cairn-config-XXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
-    directory_ = name;
-    sources_.env_file = directory_ + "/.env";
-  }
-  void TearDown() override { std::filesystem::remove_all(directory_); }
+  void SetUp() override { sources_.env_file = directory_ + "/.env"; }
 
   void write(const std::string& file, const std::string& text) { std::ofstream(directory_ + "/" + file) << text; }
   void use_file(const std::string& text) {
@@ -36,7 +31,8 @@ class ConfigTest : public testing::Test {
     return "(no error)";
   }
 
-  std::string directory_;
+  testing_support::TemporaryDirectory temporary_;
+  const std::string directory_ = temporary_.path();
   ConfigSources sources_;
 };
 
@@ -109,7 +105,7 @@ TEST_F(ConfigTest, BrokenAndMissingFilesAreErrors) {
 }
 
 TEST_F(ConfigTest, R20_ThePasswordIsNeverPrinted) {
-  sources_.options = {{"database_url", "postgresql://ann:s3cret@host/db"}};
+  sources_.options = {{"database_url", "postgresql://ann:s3cret@host/db"}, {"alert_webhook", "http://host/s3cret"}};
   const std::string text = describe_config(load());
   EXPECT_EQ(text.find("s3cret"), std::string::npos) << text;
   EXPECT_NE(text.find("ann"), std::string::npos) << text;

@@ -289,6 +289,21 @@ std::vector<std::string> Fields::strings(std::string_view name) const {
   return values;
 }
 
+std::vector<int64_t> Fields::integers(std::string_view name) const {
+  std::vector<int64_t> values;
+  const auto element = find(name);
+  if (!element) return values;
+  simdjson::dom::array array;
+  if (element->get(array)) wrong_type(name, *element);
+  values.reserve(array.size());
+  for (const auto item : array) {
+    int64_t value = 0;
+    if (item.get(value)) wrong_type(name, *element);
+    values.push_back(value);
+  }
+  return values;
+}
+
 std::vector<Fields> Fields::objects(std::string_view name) const {
   std::vector<Fields> values;
   const auto element = find(name);

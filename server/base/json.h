@@ -82,12 +82,16 @@ class Fields {
   explicit Fields(const Arguments& arguments) : arguments_(&arguments) {}
 
   bool has(std::string_view name) const;
+  // A value of any type that came as JSON; nothing where it is absent or null.
+  std::optional<simdjson::dom::element> find(std::string_view name) const;
   std::optional<std::string> string(std::string_view name) const;
   std::optional<int64_t> integer(std::string_view name) const;
   std::optional<double> number(std::string_view name) const;
   std::optional<bool> boolean(std::string_view name) const;
   // A list of strings; from query arguments: the key as often as it is there. Absent is empty.
   std::vector<std::string> strings(std::string_view name) const;
+  // A list of numbers; absent is empty.
+  std::vector<int64_t> integers(std::string_view name) const;
   // A list of objects; absent is empty.
   std::vector<Fields> objects(std::string_view name) const;
   std::optional<Fields> object(std::string_view name) const;
@@ -100,7 +104,6 @@ class Fields {
   double required_number(std::string_view name) const;
 
  private:
-  std::optional<simdjson::dom::element> find(std::string_view name) const;
   const std::string* argument(std::string_view name) const;
 
   std::optional<simdjson::dom::object> object_;

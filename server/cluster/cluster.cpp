@@ -104,6 +104,24 @@ std::string absolute_data_dir(const std::string& path) {
   return absolute;
 }
 
+// Of creations that were cut off. The initdb of a server that was just killed may be removing its draft itself: what
+// then cannot be removed now is there the next time.
+void remove_drafts(const std::string& target) {
+  std::error_code failure;
+  for (const fs::directory_entry& entry : fs::directory_iterator(fs::path(target).parent_path(), failure)) {
+    if (entry.path().string().starts_with(target + ".new")) fs::remove_all(entry.path(), failure);
+  }
+}
+
+// A name that no other creation has: an initdb that is still ending would remove a draft of its own name.
+std::string make_draft(const std::string& target, const OsUser& owner) {
+  std::string draft = target + ".new-XXXXXX";
+  if (mkdtemp(draft.data()) == nullptr || chown(draft.c_str(), owner.uid, owner.gid) != 0) {
+    throw system_error("make the directory", draft);
+  }
+  return draft;
+}
+
 // Gives the processes a time to end; true when all have.
 bool wait_until_gone(const std::string& directory, std::chrono::milliseconds patience) {
   const auto until = std::chrono::steady_clock::now() + patience;
@@ -207,8 +225,9 @@ void Cluster::find_binaries() {
 
 // Made under another name and renamed when it is whole: a creation that was cut off leaves nothing that looks finished.
 void Cluster::create() {
-  const std::string target = postgres_dir(), draft = target + ".new";
-  fs::remove_all(draft);
+  const std::string target = postgres_dir();
+  remove_drafts(target);
+  const std::string draft = make_draft(target, user_);
   log::info("making a PostgreSQL {} cluster in {}", major_, target);
   const Finished made = run({{binary_dir_ + "/initdb", "--pgdata=" + draft, "--username=postgres", "--encoding=UTF8",
                               "--lc-collate=C", "--lc-ctype=C.UTF-8", "--lc-messages=C", "--lc-monetary=C",
@@ -228,6 +247,7 @@ void Cluster::create() {
   if (parent >= 0) close(parent);
   errno = error;
   if (!durable) throw system_error("write", target);
+  remove_drafts(target);
   created_ = true;
 }
 
@@ -316,13 +336,23 @@ void Cluster::start() {
   supervision.is_ready = [this](pid_t pid) { return takes_connections(pid); };
   supervision.explain_failure = [this] { return log_tail(); };
   disk_->keep_room();
-  supervisor_ = std::make_unique<Supervisor>(std::move(supervision));
+  {
+    const std::lock_guard lock(supervisor_mutex_);
+    supervisor_ = std::make_unique<Supervisor>(std::move(supervision));
+  }
   supervisor_->start();
-  prepare_database(connection_string("postgres", "postgres"), superuser_connection_string());
+  // Of synchronous replicas none runs yet.
+  const std::string local = " options='-c synchronous_commit=local'";
+  prepare_database(connection_string("postgres", "postgres") + local, superuser_connection_string() + local);
 }
 
 void Cluster::stop() {
-  supervisor_.reset();
+  std::unique_ptr<Supervisor> ending;
+  {
+    const std::lock_guard lock(supervisor_mutex_);
+    ending = std::move(supervisor_);
+  }
+  ending.reset();
   if (start_log_fd_ >= 0) close(std::exchange(start_log_fd_, -1));
 }
 
@@ -345,13 +375,13 @@ std::optional<pid_t> running_server(const std::string& data_dir) {
   return atoi(read_file(path).c_str());
 }
 
-std::optional<std::string> running_connection_string(const std::string& data_dir) {
+std::optional<std::string> running_connection_string(const std::string& data_dir, const std::string& user) {
   if (!running_server(data_dir)) return std::nullopt;
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(absolute_data_dir(data_dir) + "/postgres", error)) {
     const std::vector<std::string> lines = read_lines(entry.path() / "postmaster.pid");
     if (lines.size() > kStatusLine) {
-      return make_connection_string(lines[kSocketLine], atoi(lines[kPortLine].c_str()), "cairn", "cairn");
+      return make_connection_string(lines[kSocketLine], atoi(lines[kPortLine].c_str()), user, "cairn");
     }
   }
   return std::nullopt;
@@ -366,6 +396,15 @@ std::vector<Installation> installed_postgres() {
   }
   std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.major > b.major; });
   return found;
+}
+
+std::string programs_of(int major, const std::string& given) {
+  if (!given.empty()) return given;
+  for (const Installation& installed : installed_postgres())
+    if (installed.major == major) return installed.binary_dir;
+  const std::string package = "postgresql-" + std::to_string(major);
+  throw Error(ErrorCode::kInvalidState,
+              "PostgreSQL's programs are not on this machine: install " + package + ", or give --postgres-bin");
 }
 
 }  // namespace cairn::cluster

@@ -11,10 +11,12 @@
 // role `cairn`, which owns the database `cairn` and is no superuser. If this process dies in any way, PostgreSQL shuts
 // down too.
 //
-// Threads: the functions may be called from one thread at a time; ready(), postgres_pid() and has_room() from any.
+// Threads: the functions may be called from one thread at a time; ready(), postgres_pid(), restarts() and has_room()
+// from any.
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 
@@ -52,9 +54,9 @@ class Cluster {
   std::string connection_string() const;
   std::string superuser_connection_string() const;
 
-  bool ready() const { return supervisor_ && supervisor_->ready(); }
-  pid_t postgres_pid() const { return supervisor_ ? supervisor_->pid() : 0; }
-  int restarts() const { return supervisor_ ? supervisor_->restarts() : 0; }
+  bool ready() const { return ask(&Supervisor::ready, false); }
+  pid_t postgres_pid() const { return ask(&Supervisor::pid, pid_t{0}); }
+  int restarts() const { return ask(&Supervisor::restarts, 0); }
   // Whether the disk has room for writes. To be asked a few times a second while the server runs, by one thread.
   bool has_room() { return disk_->keep_room(); }
   uint64_t disk_free_bytes() const { return disk_->free_bytes(); }
@@ -78,6 +80,11 @@ class Cluster {
   bool takes_connections(pid_t pid) const;
   std::string log_tail() const;
   std::string connection_string(const std::string& user, const std::string& database) const;
+  template <class T>
+  T ask(T (Supervisor::*question)() const, T without) const {
+    const std::lock_guard lock(supervisor_mutex_);
+    return supervisor_ ? (supervisor_.get()->*question)() : without;
+  }
 
   ClusterOptions options_;
   OsUser user_;
@@ -88,13 +95,15 @@ class Cluster {
   int start_log_fd_ = -1;
   bool created_ = false;
   std::unique_ptr<DiskGuard> disk_;
+  mutable std::mutex supervisor_mutex_;  // of the pointer: a promotion stops and starts while others ask
   std::unique_ptr<Supervisor> supervisor_;
 };
 
 // The server that holds the data directory, if there is one: for commands that run beside it.
 std::optional<pid_t> running_server(const std::string& data_dir);
-// Connection string of the embedded database that a running server holds open; nothing when none runs.
-std::optional<std::string> running_connection_string(const std::string& data_dir);
+// Connection string of the embedded database that a running server holds open; nothing when none runs. `user`: its
+// owner, or the superuser `postgres`.
+std::optional<std::string> running_connection_string(const std::string& data_dir, const std::string& user = "cairn");
 
 // Directories with a `postgres` program, newest major version first.
 struct Installation {
@@ -102,5 +111,7 @@ struct Installation {
   std::string binary_dir;
 };
 std::vector<Installation> installed_postgres();
+// Where the programs of that major version are: `given` if it is not empty. Throws Error where they are not installed.
+std::string programs_of(int major, const std::string& given);
 
 }  // namespace cairn::cluster

@@ -316,7 +316,8 @@ TEST_F(ClusterTest, IgnoresAStalePidFileOfAnotherProgram) {
 TEST_F(ClusterTest, StartsAfterACreationThatWasCutOff) {
   open_base();
   const OsUser user = postgres_os_user();
-  const std::string draft = data_dir_ + "/postgres/" + std::to_string(installed_postgres().front().major) + ".new";
+  const std::string draft =
+      data_dir_ + "/postgres/" + std::to_string(installed_postgres().front().major) + ".new-XXXXXX";
   fs::create_directories(draft);
   std::ofstream(draft + "/PG_VERSION") << "15\n";
   for (const std::string& path : {data_dir_ + "/postgres", draft}) {
@@ -325,6 +326,7 @@ TEST_F(ClusterTest, StartsAfterACreationThatWasCutOff) {
   }
   const auto cluster = started();
   EXPECT_TRUE(cluster->created());
+  EXPECT_FALSE(fs::exists(draft));
   EXPECT_EQ(ask(cluster->connection_string(), "SELECT 1"), "1");
 }
 

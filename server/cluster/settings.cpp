@@ -15,12 +15,21 @@ std::string mebibytes(uint64_t bytes) { return std::to_string(bytes / kMiB) + "M
 class Writer {
  public:
   void section(const std::string& title) { text_ += "\n# --- " + title + "\n"; }
-  void why(const std::string& reason) { text_ += "# " + reason + "\n"; }
-  void set(const std::string& name, const std::string& value) { text_ += name + " = " + value + "\n"; }
+  void why(const std::string& reason) {
+    text_ += "# " + reason + "\n";
+    reason_ = reason;
+  }
+  void set(const std::string& name, const std::string& value) {
+    text_ += name + " = " + value + "\n";
+    settings_.push_back({name, value, reason_});
+  }
   void set(const std::string& name, int value) { set(name, std::to_string(value)); }
   std::string take() { return std::move(text_); }
+  std::vector<Setting> take_settings() { return std::move(settings_); }
 
  private:
+  std::vector<Setting> settings_;
+  std::string reason_;
   std::string text_ =
       "# Made by Cairn at every start from what it finds on the machine; what is changed here is lost.\n"
       "# Your own settings go below the include line of postgresql.conf, or into ALTER SYSTEM: both win over this "
@@ -115,6 +124,15 @@ void write_disk(Writer& out, const Machine& machine) {
   out.set("full_page_writes", "on");
 }
 
+void write_archive(Writer& out, const Machine& machine) {
+  out.section("WAL archive and replicas");
+  out.why("On, because it cannot be turned on without a restart; `cairn backup create` says where the log is kept.");
+  out.set("archive_mode", "on");
+  out.set("archive_command", "'/bin/true'");
+  out.why("A fifth of the free disk, 256 MB to 64 GB: log that is kept for a replica that is away, at most.");
+  out.set("max_slot_wal_keep_size", mebibytes(std::clamp(machine.disk_free_bytes / 5, 256 * kMiB, 64 * kGiB)));
+}
+
 void write_statistics(Writer& out, const Machine& machine) {
   out.section("Statistics");
   out.why("auto_explain is not here: it is loaded only while profiling, because it slows large queries down.");
@@ -167,12 +185,23 @@ std::string quote_setting(const std::string& text) {
   return quoted + "'";
 }
 
+std::vector<Setting> machine_settings(const Machine& machine, int max_connections) {
+  Writer out;
+  const SettingsInput input{
+      .machine = machine, .socket_directory = {}, .log_directory = {}, .max_connections = max_connections};
+  write_memory(out, input);
+  write_cores(out, machine);
+  write_disk(out, machine);
+  return out.take_settings();
+}
+
 std::string render_settings(const SettingsInput& input) {
   Writer out;
   write_connections(out, input);
   write_memory(out, input);
   write_cores(out, input.machine);
   write_disk(out, input.machine);
+  write_archive(out, input.machine);
   write_statistics(out, input.machine);
   write_log(out, input);
   write_locale(out);
@@ -183,7 +212,8 @@ std::string render_host_access() {
   return "# Made by Cairn at every start; what is changed here is lost.\n"
          "# On the socket the kernel says who connects; pg_ident.conf says who that may be. Nobody is trusted "
          "blindly.\n"
-         "local all all peer map=cairn\n"
+         "local all cairn,postgres peer map=cairn\n"
+         "local all all scram-sha-256\n"
          "local replication all peer map=cairn\n"
          "host all all 127.0.0.1/32 scram-sha-256\n"
          "host all all ::1/128 scram-sha-256\n";

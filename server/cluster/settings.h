@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "cluster/machine.h"
 
@@ -15,6 +16,15 @@ struct SettingsInput {
   int tcp_port = 0;
   int max_connections = 100;
 };
+
+struct Setting {
+  std::string name;
+  std::string value;
+  std::string reason;
+};
+
+// What rests on the machine: memory, cores, disk. Of them cairn.conf is made.
+std::vector<Setting> machine_settings(const Machine& machine, int max_connections);
 
 // cairn.conf: every setting with a line that says what it is derived from.
 std::string render_settings(const SettingsInput& input);

@@ -1,49 +1,18 @@
 #include "db/connection.h"
 
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <optional>
 
 #include "base/log.h"
-#include "base/reactor.h"
+#include "db/socket.h"
+#include "db/statement_times.h"
 
 namespace cairn::db {
 
-// libpq's socket in the reactor. libpq owns the descriptor, so it is released, never closed, here.
-struct Connection::Socket {
-  explicit Socket(int fd) : descriptor(Reactor::current().io(), fd) {}
-  ~Socket() { descriptor.release(); }
-
-  struct Wait {
-    boost::asio::posix::stream_descriptor& descriptor;
-    boost::asio::posix::stream_descriptor::wait_type type;
-    bool await_ready() const noexcept { return false; }
-    void await_suspend(std::coroutine_handle<> handle) {
-      descriptor.async_wait(type, [handle](const boost::system::error_code&) { handle.resume(); });
-    }
-    void await_resume() const noexcept {}
-  };
-  // Waits for either; resumes when both handlers have run, so that none outlives the awaiter.
-  struct WaitEither {
-    boost::asio::posix::stream_descriptor& descriptor;
-    int pending = 2;
-    bool await_ready() const noexcept { return false; }
-    void await_suspend(std::coroutine_handle<> handle) {
-      const auto done = [this, handle](const boost::system::error_code&) {
-        if (--pending == 0) return handle.resume();
-        descriptor.cancel();
-      };
-      descriptor.async_wait(boost::asio::posix::stream_descriptor::wait_read, done);
-      descriptor.async_wait(boost::asio::posix::stream_descriptor::wait_write, done);
-    }
-    void await_resume() const noexcept {}
-  };
-  WaitEither ready() { return {descriptor}; }
-  Wait readable() { return {descriptor, boost::asio::posix::stream_descriptor::wait_read}; }
-  Wait writable() { return {descriptor, boost::asio::posix::stream_descriptor::wait_write}; }
-
-  boost::asio::posix::stream_descriptor descriptor;
+struct Connection::Socket : db::Socket {
+  using db::Socket::Socket;
+  // A pooler stands at the other end (db/pooler.h): a statement that was prepared may not be there the next time.
+  bool pooled = false;
 };
 
 // Cancels the wait for a connection that takes too long: libpq's own time-out is not for PQconnectPoll.
@@ -96,6 +65,11 @@ void on_notice(void*, const PGresult* result) { log::debug("PostgreSQL: {}", PQr
 
 }  // namespace
 
+StatementTimes& statement_times() {
+  thread_local StatementTimes times;
+  return times;
+}
+
 DbError disk_full(std::string statement) {
   return DbError("53100", "the disk is full: nothing is written until there is room", std::move(statement));
 }
@@ -147,6 +121,10 @@ task<> Connection::finish_connect() {
   PQsetNoticeReceiver(connection_, on_notice, nullptr);
   socket_ = std::make_unique<Socket>(PQsocket(connection_));
   if (PQsetnonblocking(connection_, 1) != 0 || PQenterPipelineMode(connection_) != 1) fail("connect");
+  // Marked as the tuner's own statements are, which its profile leaves out.
+  static constexpr Statement kBackend{"", "/* cairn tune */ SELECT pg_backend_pid()"};
+  const Rows backend = co_await query(kBackend);
+  socket_->pooled = backend.integer(0, 0) != PQbackendPID(connection_);
 }
 
 bool Connection::in_transaction() const { return PQtransactionStatus(connection_) != PQTRANS_IDLE; }
@@ -166,7 +144,7 @@ void Connection::send(const Query& query, std::vector<std::string_view>& steps) 
     values[i] = p.offsets_[i] == Params::kNull ? nullptr : p.bytes_.data() + p.offsets_[i];
   }
   const std::string sql(query.statement.sql);
-  if (query.statement.name.empty()) {
+  if (query.statement.name.empty() || socket_->pooled) {
     if (!PQsendQueryParams(connection_, sql.c_str(), count, p.types_.data(), values.data(), p.lengths_.data(),
                            formats.data(), 1)) {
       fail("");
@@ -209,6 +187,7 @@ task<std::vector<Rows>> Connection::run(std::vector<Query> queries) {
   std::vector<std::string_view> steps;
   for (const Query& query : queries) send(query, steps);
   if (PQpipelineSync(connection_) != 1) fail("");
+  auto since = std::chrono::steady_clock::now();
   co_await flush();
 
   std::vector<Rows> results;
@@ -235,6 +214,10 @@ task<std::vector<Rows>> Connection::run(std::vector<Query> queries) {
     }
     if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK || status == PGRES_EMPTY_QUERY) {
       if (steps[step++].empty()) {
+        const auto now = std::chrono::steady_clock::now();
+        if (std::string_view(PQcmdStatus(result)) != "BEGIN")  // takes no time, and would hide what does
+          statement_times().add(std::chrono::duration<double, std::milli>(now - since).count());
+        since = now;
         results.emplace_back(result);
       } else {
         PQclear(result);
@@ -242,7 +225,9 @@ task<std::vector<Rows>> Connection::run(std::vector<Query> queries) {
       continue;
     }
     if (status != PGRES_PIPELINE_ABORTED && !error) {
-      error = result_error(result, std::string(queries[results.size()].statement.name));
+      // Past the last one it is the commit's: a deferred constraint's, or that the session was ended.
+      const bool of_commit = results.size() == queries.size();
+      error = result_error(result, of_commit ? "commit" : std::string(queries[results.size()].statement.name));
       if (read_only_ && error->sqlstate() == "25006") {
         error = disk_full(error->statement());
       }

@@ -34,7 +34,7 @@ task<Lease> Pool::acquire() {
 
 task<std::unique_ptr<Connection>> Pool::take() {
   while (!idle_.empty()) {
-    auto connection = std::move(idle_.back());
+    auto connection = std::move(idle_.back().connection);
     idle_.pop_back();
     if (connection->alive()) co_return connection;
     --statistics_.open;
@@ -101,12 +101,16 @@ void Pool::settle(std::unique_ptr<Connection> connection) {
     waiter->slot.set(std::move(connection));
     return;
   }
-  if (statistics_.open > options_.size) {
-    connection.reset();
+  idle_.push_back({std::move(connection), Clock::now()});
+  close_overflow();
+}
+
+void Pool::close_overflow() {
+  while (statistics_.open > options_.size && !idle_.empty() &&
+         idle_.front().since + options_.keep_overflow <= Clock::now()) {
+    idle_.pop_front();
     --statistics_.open;
-    return;
   }
-  idle_.push_back(std::move(connection));
 }
 
 task<> Pool::open_for_waiter() {

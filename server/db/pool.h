@@ -1,5 +1,6 @@
 // The server's connections to PostgreSQL: `size` that are kept, `max_overflow` more while there is need, and a bounded
-// queue of requests that wait for one. The words are SQLAlchemy's: pool_size, max_overflow, pool_timeout.
+// queue of requests that wait for one. The words are SQLAlchemy's: pool_size, max_overflow, pool_timeout. Unlike there,
+// one of the overflow is not closed as soon as it comes back, for a new one costs more than most requests.
 //
 // All on the reactor's thread. The pool must outlive its leases.
 #pragma once
@@ -22,6 +23,8 @@ struct PoolOptions {
   int max_overflow = 10;
   std::chrono::milliseconds timeout{30000};
   int max_waiting = 1024;
+  std::chrono::milliseconds keep_overflow{
+      5000};  // for so long after it was needed; then the next to come back closes it
 };
 
 struct PoolStatistics {
@@ -80,12 +83,17 @@ class Pool {
   void release(std::unique_ptr<Connection> connection);
   task<> roll_back(std::unique_ptr<Connection> connection);
   void settle(std::unique_ptr<Connection> connection);
+  void close_overflow();
   task<> open_for_waiter();
   task<> expire_waiters();
 
   PoolOptions options_;
   PoolStatistics statistics_;
-  std::vector<std::unique_ptr<Connection>> idle_;
+  struct Idle {
+    std::unique_ptr<Connection> connection;
+    std::chrono::steady_clock::time_point since;
+  };
+  std::deque<Idle> idle_;  // the one that was used last at the back, where it is taken again
   std::deque<std::shared_ptr<Waiter>> waiters_;
   bool expiring_ = false;
   bool read_only_ = false;

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "base/reactor.h"
+#include "db/connection.h"
 #include "db/testing.h"
 #include "db/transaction.h"
 
@@ -85,6 +86,7 @@ TEST_F(PoolTest, R10_WaitsForAConnectionUpToTheTimeout) {
   PoolOptions small = options(1, 1);
   small.timeout = 120ms;
   small.max_waiting = 1;
+  small.keep_overflow = 0ms;
   Pool pool(small);
   auto body = [&]() -> task<> {
     Lease first = co_await pool.acquire();
@@ -100,6 +102,20 @@ TEST_F(PoolTest, R10_WaitsForAConnectionUpToTheTimeout) {
     }
     EXPECT_EQ(pool.statistics().open, 1) << "the overflow connection is closed when it comes back";
     EXPECT_EQ(pool.statistics().timeouts_total, 1u);
+  };
+  reactor_.block_on(body());
+}
+
+TEST_F(PoolTest, R10_OverflowThatIsNeededAgainIsNotOpenedAgain) {
+  Pool pool(options(1, 2));
+  auto body = [&]() -> task<> {
+    for (int i = 0; i < 5; ++i) {
+      Lease first = co_await pool.acquire();
+      Lease second = co_await pool.acquire();
+      Lease third = co_await pool.acquire();
+    }
+    EXPECT_EQ(pool.statistics().opened_total, 3u);
+    EXPECT_EQ(pool.statistics().open, 3);
   };
   reactor_.block_on(body());
 }
@@ -168,6 +184,37 @@ TEST_F(PoolTest, AClosedConnectionIsReplaced) {
   const int64_t first = reactor_.block_on(pool.query(kPid)).integer(0, 0);
   database_.execute("SELECT pg_terminate_backend(" + std::to_string(first) + ", 5000)");
   EXPECT_NE(reactor_.block_on(pool.query(kPid)).integer(0, 0), first);
+}
+
+// The statement itself succeeds: the error comes after its result.
+TEST_F(PoolTest, AnErrorOfTheCommitIsNoStatements) {
+  Pool pool(options(1, 0));
+  database_.execute("CREATE TABLE t (x int UNIQUE DEFERRABLE INITIALLY DEFERRED); INSERT INTO t VALUES (1)");
+  constexpr Statement kInsert{"insert_t", "INSERT INTO t VALUES ($1)"};
+  try {
+    reactor_.block_on(pool.query(kInsert, Params::of(1)));
+    FAIL() << "no error";
+  } catch (const DbError& error) {
+    EXPECT_TRUE(error.is_unique_violation());
+    EXPECT_EQ(error.statement(), "commit");
+  }
+  EXPECT_NO_THROW(reactor_.block_on(pool.query(kInsert, Params::of(2))));
+}
+
+TEST_F(PoolTest, ABrokenConnectionThatIsKeptDoesNotDisturbTheNextOne) {
+  constexpr Statement kPid{"pid", "SELECT pg_backend_pid()"};
+  auto body = [&]() -> task<> {
+    auto broken = co_await Connection::connect(database_.url());
+    const Rows pid = co_await broken->query(kPid);
+    database_.execute("SELECT pg_terminate_backend(" + std::to_string(pid.integer(0, 0)) + ", 5000)");
+    EXPECT_FALSE(broken->alive());
+    // libpq has closed its socket: the next one gets its number.
+    auto next = co_await Connection::connect(database_.url());
+    broken.reset();
+    const Rows rows = co_await next->query(kPid);
+    EXPECT_EQ(rows.size(), 1);
+  };
+  reactor_.block_on(body());
 }
 
 TEST_F(PoolTest, LargeResultsAndParametersDoNotDeadlock) {

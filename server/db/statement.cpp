@@ -2,6 +2,7 @@
 
 #include <endian.h>
 
+#include <algorithm>
 #include <bit>
 #include <charconv>
 #include <cstring>
@@ -32,19 +33,26 @@ uint64_t read64(const char* p) {
   throw std::logic_error(std::string("column read as ") + wanted + " has type oid " + std::to_string(type));
 }
 
-// Walks a one-dimensional binary array and calls fn(bytes) for each element.
+// Walks a one-dimensional binary array and calls fn(bytes) for each element; for a NULL, the bytes have no address.
 template <class F>
-void for_each_element(std::string_view bytes, F fn) {
+void for_each_nullable(std::string_view bytes, F fn) {
   if (bytes.size() < 12 || read32(bytes.data()) == 0) return;
   const uint32_t count = read32(bytes.data() + 12);
   const char* at = bytes.data() + 20;
   for (uint32_t i = 0; i < count; ++i) {
     const int32_t length = static_cast<int32_t>(read32(at));
     at += 4;
-    if (length < 0) throw std::logic_error("NULL in an array that must not hold one");
-    fn(std::string_view(at, length));
-    at += length;
+    fn(length < 0 ? std::string_view() : std::string_view(at, static_cast<size_t>(length)));
+    at += std::max(length, 0);
   }
+}
+
+template <class F>
+void for_each_element(std::string_view bytes, F fn) {
+  for_each_nullable(bytes, [&fn](std::string_view element) {
+    if (element.data() == nullptr) throw std::logic_error("NULL in an array that must not hold one");
+    fn(element);
+  });
 }
 
 ErrorCode code_of(std::string_view sqlstate) {
@@ -308,6 +316,44 @@ std::vector<std::string> Rows::texts(int row, int column) const {
   const Oid type = PQftype(result_.get(), column);
   if (type != kTextArray && type != kVarcharArray) wrong_column("text[]", type);
   for_each_element(bytes(row, column), [&](std::string_view element) { values.emplace_back(element); });
+  return values;
+}
+
+int64_t Rows::timestamp_us(int row, int column) const {
+  const std::string_view value = bytes(row, column);
+  if (const Oid type = PQftype(result_.get(), column); type != kTimestamptz) wrong_column("timestamptz", type);
+  return static_cast<int64_t>(read64(value.data())) + kPostgresEpochMs * 1000;
+}
+
+std::vector<std::optional<int64_t>> Rows::optional_integers(int row, int column) const {
+  std::vector<std::optional<int64_t>> values;
+  if (is_null(row, column)) return values;
+  if (const Oid type = PQftype(result_.get(), column); type != kInt8Array) wrong_column("bigint[]", type);
+  for_each_nullable(bytes(row, column), [&](std::string_view element) {
+    values.push_back(element.data() == nullptr ? std::nullopt
+                                               : std::optional(static_cast<int64_t>(read64(element.data()))));
+  });
+  return values;
+}
+
+std::vector<std::optional<double>> Rows::optional_numbers(int row, int column) const {
+  std::vector<std::optional<double>> values;
+  if (is_null(row, column)) return values;
+  if (const Oid type = PQftype(result_.get(), column); type != kFloat8Array) wrong_column("double precision[]", type);
+  for_each_nullable(bytes(row, column), [&](std::string_view element) {
+    values.push_back(element.data() == nullptr ? std::nullopt
+                                               : std::optional(std::bit_cast<double>(read64(element.data()))));
+  });
+  return values;
+}
+
+std::vector<std::optional<std::string>> Rows::optional_texts(int row, int column) const {
+  std::vector<std::optional<std::string>> values;
+  if (is_null(row, column)) return values;
+  if (const Oid type = PQftype(result_.get(), column); type != kTextArray) wrong_column("text[]", type);
+  for_each_nullable(bytes(row, column), [&](std::string_view element) {
+    values.push_back(element.data() == nullptr ? std::nullopt : std::optional(std::string(element)));
+  });
   return values;
 }
 

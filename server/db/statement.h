@@ -109,10 +109,16 @@ class Rows {
   // timestamptz as milliseconds since 1970 UTC.
   int64_t timestamp_ms(int row, int column) const;
   std::optional<int64_t> optional_timestamp_ms(int row, int column) const;
+  // timestamptz as microseconds since 1970 UTC.
+  int64_t timestamp_us(int row, int column) const;
   // Arrays without NULLs; int4[] and int8[] both come as int64. NULL is empty.
   std::vector<int64_t> integers(int row, int column) const;
   std::vector<double> numbers(int row, int column) const;
   std::vector<std::string> texts(int row, int column) const;
+  // The same with NULLs: int8[], float8[], text[].
+  std::vector<std::optional<int64_t>> optional_integers(int row, int column) const;
+  std::vector<std::optional<double>> optional_numbers(int row, int column) const;
+  std::vector<std::optional<std::string>> optional_texts(int row, int column) const;
 
  private:
   std::string_view bytes(int row, int column) const;

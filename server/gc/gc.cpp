@@ -266,10 +266,17 @@ class Collector {
   steady_clock::time_point last_progress_ = steady_clock::now();
 };
 
+// A backup holds it exclusively: what its database names must still be there when it comes to the artifacts.
+constexpr Statement kKeepBackupOut{"gc_lock", "SELECT pg_try_advisory_xact_lock_shared(x'636169726e67634'::bigint)"};
+
 }  // namespace
 
 task<int> collect(db::Pool& pool, artifacts::ArtifactStore& store, Options options, std::ostream& out,
                   std::ostream& progress) {
+  db::Transaction lock(co_await pool.acquire(), db::Isolation::kReadCommitted);
+  const Rows locked = co_await lock.query(kKeepBackupOut);
+  if (!options.dry_run && !locked.boolean(0, 0))
+    throw Error(ErrorCode::kResourceConflict, "a backup is being made, and must find what it names: try again later");
   Collector collector(pool, store, options, progress);
   const Report report = co_await collector.run();
   print(report, options.json, out);

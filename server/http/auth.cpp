@@ -120,33 +120,38 @@ Authenticator::Authenticator(Credentials credentials)
   if (!credentials_.users.empty()) hash_of_nobody_ = hash_password(random_bytes(kKeyBytes));
 }
 
-task<std::string> Authenticator::authenticate(const Request& request) {
+task<Caller> Authenticator::authenticate(const Request& request) {
   const std::string_view header = request.header("authorization");
   if (header.empty()) {
     throw Error(ErrorCode::kUnauthenticated,
                 "This server asks for credentials: a bearer token, or a user and password");
   }
   const Authorization authorization = parse_authorization(header);
-  std::optional<std::string> name;
+  std::optional<Caller> caller;
   if (authorization.scheme == "bearer") {
-    name = find_token(authorization.value);
+    caller = find_token(authorization.value);
   } else if (authorization.scheme == "basic") {
     const auto pair = base64_decode(authorization.value);
     const size_t colon = pair ? pair->find(':') : std::string::npos;
     if (colon != std::string::npos && pair->size() <= kMaxPassword) {
       const std::string_view text = *pair;
       task<std::optional<std::string>> check = check_password(text.substr(0, colon), text.substr(colon + 1));
-      name = co_await check;
+      if (const std::optional<std::string> name = co_await check) caller = Caller{*name, role_of(*name)};
     }
   }
-  if (!name) {
+  if (!caller) {
     co_await sleep_for(kFailureDelay);
     throw Error(ErrorCode::kUnauthenticated, "The credentials are wrong");
   }
-  co_return std::move(*name);
+  co_return std::move(*caller);
 }
 
-std::optional<std::string> Authenticator::find_token(std::string_view token) const {
+Role Authenticator::role_of(std::string_view user) const {
+  const auto known = std::ranges::find(credentials_.users, user, &Credentials::User::name);
+  return known == credentials_.users.end() ? Role::kReader : known->role;
+}
+
+std::optional<Caller> Authenticator::find_token(std::string_view token) const {
   const std::string digest = sha256_hex(token);
   const Credentials::Token* found = nullptr;
   // No early end: the time taken tells nothing of which token was close.
@@ -154,7 +159,7 @@ std::optional<std::string> Authenticator::find_token(std::string_view token) con
     if (CRYPTO_memcmp(candidate.sha256_hex.data(), digest.data(), digest.size()) == 0) found = &candidate;
   }
   if (found == nullptr) return std::nullopt;
-  return found->name;
+  return Caller{found->name, found->role};
 }
 
 task<std::optional<std::string>> Authenticator::check_password(std::string_view user, std::string_view password) {
@@ -235,6 +240,15 @@ void Authenticator::remember(const std::string& fingerprint, std::string_view us
     if (remembered_.size() >= kMaxRemembered) remembered_.clear();
   }
   remembered_[fingerprint] = {std::string(user), now + kRememberFor};
+}
+
+bool only_reads(std::string_view method, std::string_view pattern) {
+  if (method == "GET" || method == "HEAD") return true;
+  // The last part of the routes that take a question as a body.
+  constexpr std::string_view kQuestions[] = {"search", "search-datasets", "graphql", "get-online-features",
+                                             "range",  "historical",      "embed"};
+  return method == "POST" &&
+         std::ranges::find(kQuestions, pattern.substr(pattern.rfind('/') + 1)) != std::end(kQuestions);
 }
 
 bool is_loopback(std::string_view host) {

@@ -25,15 +25,25 @@
 
 namespace cairn::http {
 
+// What a caller may do: a reader looks, a writer changes, too.
+enum class Role { kReader, kWriter };
+
+struct Caller {
+  std::string name;
+  Role role = Role::kWriter;
+};
+
 struct Credentials {
   // SHA-256 of each accepted bearer token, in hex, with the name it acts as.
   struct Token {
     std::string name;
     std::string sha256_hex;
+    Role role = Role::kWriter;
   };
   struct User {
     std::string name;
     std::string argon2_hash;  // encoded form, $argon2id$...
+    Role role = Role::kWriter;
   };
   std::vector<Token> tokens;
   std::vector<User> users;
@@ -44,8 +54,8 @@ class Authenticator {
  public:
   // Throws Error(kInvalidParameterValue) for a stored hash that is not argon2id's.
   explicit Authenticator(Credentials credentials);
-  // The caller's name, or throws Error(kUnauthenticated), or Error(kRequestLimitExceeded) when too many hashes wait.
-  task<std::string> authenticate(const Request& request);
+  // The caller, or throws Error(kUnauthenticated), or Error(kRequestLimitExceeded) when too many hashes wait.
+  task<Caller> authenticate(const Request& request);
 
  private:
   struct Remembered {
@@ -54,7 +64,8 @@ class Authenticator {
   };
   using Waiters = std::vector<OneShot<bool>*>;
 
-  std::optional<std::string> find_token(std::string_view token) const;
+  std::optional<Caller> find_token(std::string_view token) const;
+  Role role_of(std::string_view user) const;
   task<std::optional<std::string>> check_password(std::string_view user, std::string_view password);
   task<bool> verify_shared(const std::string& fingerprint, std::string hash, std::string password);
   task<bool> verify(std::string hash, std::string password);
@@ -68,6 +79,9 @@ class Authenticator {
   int running_ = 0;
   std::deque<OneShot<bool>*> queue_;  // for one of the two places to run
 };
+
+// Whether a request of this method to a route of this pattern changes nothing: GET and HEAD, and searches by POST.
+bool only_reads(std::string_view method, std::string_view pattern);
 
 // The encoded argon2id hash of a password, for the credentials file.
 std::string hash_password(std::string_view password);

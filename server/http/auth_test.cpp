@@ -19,10 +19,26 @@ Request with(std::string name, std::string value) {
 // The caller's name, or the error's code as a number in brackets.
 std::string ask(Reactor& reactor, Authenticator& authenticator, const Request& request) {
   try {
-    return reactor.block_on(authenticator.authenticate(request));
+    return reactor.block_on(authenticator.authenticate(request)).name;
   } catch (const Error& e) {
     return "[" + std::to_string(http_status(e.code())) + "]";
   }
+}
+
+TEST(Auth, R20_AReaderLooksAndSearches) {
+  EXPECT_TRUE(only_reads("GET", "/api/2.0/mlflow/runs/get"));
+  EXPECT_TRUE(only_reads("HEAD", "/x"));
+  EXPECT_TRUE(only_reads("POST", "/api/2.0/mlflow/runs/search"));
+  EXPECT_TRUE(only_reads("POST", "/search"));
+  for (const char* pattern :
+       {"/api/2.0/mlflow/runs/create", "/api/v1/search/x", "/api/v1/features/training-sets", "/push"})
+    EXPECT_FALSE(only_reads("POST", pattern)) << pattern;
+  EXPECT_FALSE(only_reads("DELETE", "/api/v1/collections/search"));
+  Reactor reactor;
+  Authenticator authenticator(
+      {.tokens = {{"rita", sha256_hex("r"), Role::kReader}, {"will", sha256_hex("w")}}, .users = {}});
+  EXPECT_EQ(reactor.block_on(authenticator.authenticate(with("authorization", "Bearer r"))).role, Role::kReader);
+  EXPECT_EQ(reactor.block_on(authenticator.authenticate(with("authorization", "Bearer w"))).role, Role::kWriter);
 }
 
 TEST(Auth, HashesAreArgon2idAndSalted) {
@@ -76,9 +92,9 @@ TEST(Auth, HashesUnderWayAreBounded) {
   auto one = [&](std::string header) -> task<> {
     const Request request = with("authorization", header);
     try {
-      task<std::string> work = authenticator.authenticate(request);
-      const std::string name = co_await work;
-      right += name == "ann";
+      task<Caller> work = authenticator.authenticate(request);
+      const Caller caller = co_await work;
+      right += caller.name == "ann";
     } catch (const Error& e) {
       ++(e.code() == ErrorCode::kUnauthenticated ? wrong : refused);
     }

@@ -39,6 +39,9 @@ std::unique_ptr<asio::ssl::context> make_tls(const ServerOptions& options) {
   if (ec) throw invalid("the TLS certificate '" + options.tls_certificate + "' cannot be used: " + ec.message());
   tls->use_private_key_file(options.tls_key, asio::ssl::context::pem, ec);
   if (ec) throw invalid("the TLS key '" + options.tls_key + "' cannot be used: " + ec.message());
+  if (SSL_CTX_check_private_key(tls->native_handle()) != 1)
+    throw invalid("the TLS key '" + options.tls_key + "' is not that of the certificate '" + options.tls_certificate +
+                  "'");
   return tls;
 }
 
@@ -71,6 +74,9 @@ class Server::Impl : public std::enable_shared_from_this<Server::Impl> {
     // What is left of them ends with its next read or write; a moment for those that were in one.
     co_await sleep_for(kStopPoll);
   }
+
+  // A connection that is open keeps what it began with.
+  void reload_tls() { tls_ = make_tls(shared_->options); }
 
   void abandon() {
     stop_accepting();
@@ -203,6 +209,7 @@ Server::~Server() { impl_->abandon(); }
 void Server::start() { impl_->start(); }
 task<> Server::stop(std::chrono::seconds grace) { return impl_->stop(grace); }
 uint16_t Server::port() const { return impl_->port(); }
+void Server::reload_tls() { impl_->reload_tls(); }
 const ServerStatistics& Server::statistics() const { return impl_->statistics(); }
 
 }  // namespace cairn::http

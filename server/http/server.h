@@ -9,12 +9,21 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
 #include "http/router.h"
 
 namespace cairn::http {
+
+// A request that was not let in: 401 or 403.
+struct Refusal {
+  std::string actor;  // empty: nobody that is known
+  std::string method;
+  std::string pattern;  // of the route; empty: there is none
+  int status = 0;
+};
 
 struct ServerOptions {
   std::string host = "127.0.0.1";
@@ -24,6 +33,8 @@ struct ServerOptions {
   std::string tls_key;
   // Serve an address that is not loopback without credentials or TLS, and any Host on loopback.
   bool insecure = false;
+  // Is told of each refusal, on the reactor's thread. Must not wait.
+  std::function<void(Refusal)> on_refusal;
   int max_connections = 4096;
   int max_requests_in_flight = 1024;
   uint64_t max_body_bytes_in_memory = 256u << 20;  // of all requests together; streamed bodies do not count
@@ -67,6 +78,9 @@ class Server {
   // Stops accepting, closes idle connections, lets requests under way finish for at most `grace`, then closes.
   task<> stop(std::chrono::seconds grace);
   uint16_t port() const;
+  // Reads the certificate and the key again, for the connections from now on. Throws Error, and goes on with those that
+  // it has, when they cannot be used.
+  void reload_tls();
   const ServerStatistics& statistics() const;
 
  private:

@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "base/bytes.h"
+#include "base/testing.h"
 #include "http/auth.h"
 #include "http/testing.h"
 
@@ -294,8 +295,6 @@ TEST(Server, StopsGracefully) {
 class Certificate {
  public:
   Certificate() {
-    std::string folder = (std::filesystem::temp_directory_path() / "cairn-tls-XXXXXX").string();
-    folder_ = mkdtemp(folder.data());
     EVP_PKEY* key = EVP_RSA_gen(2048);
     X509* certificate = X509_new();
     ASN1_INTEGER_set(X509_get_serialNumber(certificate), 1);
@@ -312,12 +311,12 @@ class Certificate {
     X509_free(certificate);
     EVP_PKEY_free(key);
   }
-  ~Certificate() { std::filesystem::remove_all(folder_); }
   std::string certificate_file() const { return folder_ + "/certificate.pem"; }
   std::string key_file() const { return folder_ + "/key.pem"; }
 
  private:
-  std::string folder_;
+  testing_support::TemporaryDirectory temporary_;
+  const std::string folder_ = temporary_.path();
 };
 
 // What the server answers over TLS of at most the version given; "" when no session comes about.

@@ -254,8 +254,17 @@ task<bool> Session::read_header(Exchange& exchange) {
 }
 
 task<> Session::respond(Exchange& exchange) {
-  Request& request = exchange.request;
   Router::Match match;
+  task<> answer = respond(exchange, match);
+  co_await answer;
+  const int status = exchange.response.status;
+  if ((status == 401 || status == 403) && shared_->options.on_refusal)
+    shared_->options.on_refusal(
+        {exchange.request.user, exchange.request.method, match.route == nullptr ? "" : match.route->pattern, status});
+}
+
+task<> Session::respond(Exchange& exchange, Router::Match& match) {
+  Request& request = exchange.request;
   try {
     if (shared_->check_local && !is_local_request(request)) {
       throw Error(
@@ -267,8 +276,11 @@ task<> Session::respond(Exchange& exchange) {
     match = shared_->router.match(request.method, path);
     const bool open = match.route != nullptr && match.route->options.open;
     if (shared_->authenticator != nullptr && !open) {
-      task<std::string> caller = shared_->authenticator->authenticate(request);
-      request.user = co_await caller;
+      task<Caller> authenticate = shared_->authenticator->authenticate(request);
+      const Caller caller = co_await authenticate;
+      request.user = caller.name;
+      if (caller.role == Role::kReader && match.route != nullptr && !only_reads(request.method, match.route->pattern))
+        throw Error(ErrorCode::kPermissionDenied, caller.name + " may read here, but change nothing");
     }
     const Route& route = require_route(match, request.method, path);
     request.captures = std::move(match.captures);

@@ -82,6 +82,7 @@ class Session {
   task<bool> serve_one();
   task<bool> read_header(Exchange& exchange);
   task<> respond(Exchange& exchange);
+  task<> respond(Exchange& exchange, Router::Match& match);
   task<> read_body(Exchange& exchange, uint64_t max_body);
   bool take_body(std::string& out);
   task<> read_more(Patience& patience);

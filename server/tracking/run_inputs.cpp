@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "db/transaction.h"
 #include "http/mlflow.h"
+#include "tracking/api.h"
 #include "tracking/experiments.h"
 #include "tracking/names.h"
 #include "tracking/runs.h"
@@ -266,6 +267,30 @@ task<Response> search_datasets(db::Pool& pool, Request& request) {
 }
 
 }  // namespace
+
+task<> log_training_dataset(db::Pool& pool, std::string run_id, DatasetInput dataset) {
+  DatasetInputs inputs;
+  inputs.names = {dataset.name};
+  inputs.digests = {dataset.digest};
+  inputs.source_types = {dataset.source_type};
+  inputs.sources = {dataset.source};
+  inputs.schemas.emplace_back(dataset.schema);
+  inputs.profiles.emplace_back(dataset.profile);
+  inputs.tags = {R"({"mlflow.data.context":"training"})"};
+  const ModelIo none;
+  co_await write(pool, run_id, inputs, none, "input");
+}
+
+constexpr db::Statement kRunsOfDataset{
+    "runs_of_dataset",
+    "SELECT coalesce(array_agg(r.run_id ORDER BY r.id), '{}') FROM tracking.datasets d JOIN tracking.inputs i USING"
+    " (dataset_id) JOIN tracking.training_runs r ON r.id = i.run"
+    " WHERE d.name = $1 AND d.digest = $2 AND r.lifecycle_stage = 'active'"};
+
+task<std::vector<std::string>> runs_trained_on(db::Pool& pool, std::string name, std::string digest) {
+  const db::Rows rows = co_await pool.query(kRunsOfDataset, db::Params::of(name, digest));
+  co_return rows.texts(0, 0);
+}
 
 void register_run_input_routes(http::Router& router, db::Pool& pool) {
   const auto add = [&](const char* path, task<Response> (*handler)(db::Pool&, Request&)) {

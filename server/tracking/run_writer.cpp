@@ -268,7 +268,7 @@ size_t weight_of(const RunWrite& write) {
 
 // What a group of writes names.
 struct Named {
-  explicit Named(const GroupCommit<RunWrite, Nothing>::Group& group) {
+  explicit Named(const db::Batcher<RunWrite, Nothing>::Group& group) {
     std::set<std::string> run_set, with_params, model_set, key_set;
     for (const auto& item : group) {
       const RunWrite& write = item->input;

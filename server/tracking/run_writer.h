@@ -1,4 +1,4 @@
-// Writes to runs: metrics, params and tags, many requests in one transaction (group_commit.h).
+// Writes to runs: metrics, params and tags, many requests in one transaction (db/batcher.h).
 //
 // A request is written whole or not at all. Rules of MLflow: the run must exist and be active; a param keeps its first
 // value; a tag takes its last.
@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "db/batcher.h"
 #include "db/pool.h"
-#include "tracking/group_commit.h"
 
 namespace cairn::tracking {
 
@@ -66,8 +66,8 @@ class RunWriter {
   task<RunCreated> create(RunCreate request);
 
  private:
-  using Writes = GroupCommit<RunWrite, Nothing>;
-  using Creates = GroupCommit<RunCreate, RunCreated>;
+  using Writes = db::Batcher<RunWrite, Nothing>;
+  using Creates = db::Batcher<RunCreate, RunCreated>;
   task<> commit_writes(Writes::Group& group);
   task<> commit_creates(Creates::Group& group);
 

@@ -77,18 +77,23 @@ const Step kRuns{
     "start_time bigint, end_time bigint, deleted_time bigint",
     {
         kLockRuns,
-        {"INSERT INTO tracking.training_runs AS r (run_id, run_name, experiment_id, experiment_name, status, "
+        // No ON CONFLICT: training_runs may be partitioned, and run_id is then unique by a table of its own.
+        {"WITH wanted AS (SELECT s.*, m.target_id, "
+         "CASE WHEN s.lifecycle_stage = 'deleted' THEN coalesce(to_timestamp(s.deleted_time / 1000.0), now()) END "
+         "AS deleted_at FROM stage s JOIN experiment_map m ON m.source_id = s.experiment_id), "
+         "changed AS (UPDATE tracking.training_runs r SET run_name = w.run_name, status = w.status, "
+         "lifecycle_stage = w.lifecycle_stage, end_time = w.end_time, deleted_at = w.deleted_at "
+         "FROM wanted w WHERE r.run_id = w.run_id AND (r.run_name, r.status, r.lifecycle_stage, r.end_time) "
+         "IS DISTINCT FROM (w.run_name, w.status, w.lifecycle_stage, w.end_time) RETURNING 1), "
+         "added AS (INSERT INTO tracking.training_runs (run_id, run_name, experiment_id, experiment_name, status, "
          "lifecycle_stage, user_id, source_type, source_name, source_version, entry_point_name, artifact_uri, "
          "start_time, end_time, deleted_at, created_at) "
-         "SELECT s.run_id, s.run_name, m.target_id, '', s.status, s.lifecycle_stage, s.user_id, s.source_type, "
-         "s.source_name, s.source_version, s.entry_point_name, s.artifact_uri, s.start_time, s.end_time, "
-         "CASE WHEN s.lifecycle_stage = 'deleted' THEN coalesce(to_timestamp(s.deleted_time / 1000.0), now()) END, "
-         "coalesce(to_timestamp(s.start_time / 1000.0), now()) "
-         "FROM stage s JOIN experiment_map m ON m.source_id = s.experiment_id ORDER BY s.start_time, s.run_id "
-         "ON CONFLICT (run_id) DO UPDATE SET run_name = excluded.run_name, status = excluded.status, "
-         "lifecycle_stage = excluded.lifecycle_stage, end_time = excluded.end_time, deleted_at = excluded.deleted_at "
-         "WHERE (r.run_name, r.status, r.lifecycle_stage, r.end_time) IS DISTINCT FROM "
-         "(excluded.run_name, excluded.status, excluded.lifecycle_stage, excluded.end_time)",
+         "SELECT w.run_id, w.run_name, w.target_id, '', w.status, w.lifecycle_stage, w.user_id, w.source_type, "
+         "w.source_name, w.source_version, w.entry_point_name, w.artifact_uri, w.start_time, w.end_time, w.deleted_at, "
+         "coalesce(to_timestamp(w.start_time / 1000.0), now()) FROM wanted w "
+         "WHERE NOT EXISTS (SELECT FROM tracking.training_runs r WHERE r.run_id = w.run_id) "
+         "ORDER BY w.start_time, w.run_id RETURNING 1) "
+         "SELECT (SELECT count(*) FROM changed) + (SELECT count(*) FROM added)",
          true},
     }};
 

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "db/pooler.h"
 
 namespace cairn::transfer {
 
@@ -16,6 +17,7 @@ Session::Session(const std::string& connection_string, std::string name)
   }
   PQsetNoticeProcessor(
       connection_.get(), [](void*, const char* notice) { log::debug("{}", notice); }, nullptr);
+  db::require_session(connection_.get(), "a copy out of or into " + name_);
   // Doubles to the last bit, and text the same on both sides, whatever the databases are set to.
   run("SET client_encoding = 'UTF8'; SET extra_float_digits = 1; SET datestyle = 'ISO'; "
       "SET standard_conforming_strings = on; SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; "

@@ -1,7 +1,9 @@
-// Group commit: requests that arrive while a transaction is under way wait and share the next one.
+// Requests that arrive while the database is asked wait, and share the next time that it is asked: group commit for
+// writes, one lookup for many reads.
 //
-// A request is answered only after its transaction's COMMIT. With one request at a time nothing is delayed; under load
-// a commit's fsync is paid once for all that waited for it. What waits is bounded. All on the reactor's thread.
+// A request is answered only after what it shared has ended (for a write, with its COMMIT), and that began after the
+// request came. With one request at a time nothing is delayed; under load a commit's fsync, or a statement's way to
+// PostgreSQL and back, is paid once for all that waited for it. What waits is bounded. All on the reactor's thread.
 #pragma once
 
 #include <deque>
@@ -15,10 +17,10 @@
 #include "base/reactor.h"
 #include "db/statement.h"
 
-namespace cairn::tracking {
+namespace cairn::db {
 
 template <class Input, class Output>
-class GroupCommit {
+class Batcher {
  public:
   // One request of a group. The processor sets `output`, or `error` where just this request is at fault.
   struct Item {
@@ -27,12 +29,12 @@ class GroupCommit {
     std::exception_ptr error;
   };
   using Group = std::vector<std::shared_ptr<Item>>;
-  // Handles a group in one transaction; throws when the transaction failed as a whole.
+  // Handles a group in one transaction or statement; throws when it failed as a whole.
   using Processor = std::function<task<>(Group&)>;
   // How much of a group's room a request takes.
   using Weight = std::function<size_t(const Input&)>;
 
-  GroupCommit(const char* name, size_t max_weight, Weight weight, Processor process)
+  Batcher(const char* name, size_t max_weight, Weight weight, Processor process)
       : name_(name), max_weight_(max_weight), weight_(std::move(weight)), process_(std::move(process)) {}
 
   // Throws Error(kRequestLimitExceeded) when too much waits already.
@@ -40,7 +42,7 @@ class GroupCommit {
     const size_t weight = weight_(input);
     if (!queue_.empty() && queued_ + weight > kMostWaiting * max_weight_)
       throw Error(ErrorCode::kRequestLimitExceeded,
-                  "Too many writes wait for the database; this one was not made. Send it again later.");
+                  "Too many requests wait for the database; nothing was done for this one. Send it again later.");
     auto pending = std::make_shared<Pending>();
     pending->item = std::make_shared<Item>();
     pending->item->input = std::move(input);
@@ -91,7 +93,7 @@ class GroupCommit {
     try {
       co_await process_(group);
       co_return;
-    } catch (const db::DbError& error) {
+    } catch (const DbError& error) {
       failure = std::current_exception();
       const bool timeout = error.is_lock_timeout() || error.is_statement_timeout();
       alone = alone || (error.code() != ErrorCode::kInternalError && !timeout);
@@ -122,4 +124,4 @@ class GroupCommit {
   bool running_ = false;
 };
 
-}  // namespace cairn::tracking
+}  // namespace cairn::db

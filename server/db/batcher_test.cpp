@@ -1,11 +1,11 @@
-#include "tracking/group_commit.h"
+#include "db/batcher.h"
 
 #include <gtest/gtest.h>
 
-namespace cairn::tracking {
+namespace cairn::db {
 namespace {
 
-using Numbers = GroupCommit<int, int>;
+using Numbers = Batcher<int, int>;
 
 size_t one(const int&) { return 1; }
 
@@ -29,13 +29,13 @@ std::vector<std::string> submit(Reactor& reactor, Numbers& numbers, int count) {
   return errors;
 }
 
-TEST(GroupCommit, WhatATimeOutStopsIsTriedAlone) {
+TEST(Batcher, WhatATimeOutStopsIsTriedAlone) {
   for (const char* sqlstate : {"55P03", "57014", "22000"}) {
     Reactor reactor;
     Numbers numbers("numbers", 100, one, [&](Numbers::Group& group) -> task<> {
       co_await sleep_for(std::chrono::milliseconds(1));  // the others come meanwhile
       for (const auto& item : group) {
-        if (item->input == 3) throw db::DbError(sqlstate, "three", "");
+        if (item->input == 3) throw DbError(sqlstate, "three", "");
       }
     });
     const std::vector<std::string> errors = submit(reactor, numbers, 6);
@@ -43,15 +43,15 @@ TEST(GroupCommit, WhatATimeOutStopsIsTriedAlone) {
   }
 }
 
-TEST(GroupCommit, RefusesWhatWouldWaitTooLong) {
+TEST(Batcher, RefusesWhatWouldWaitTooLong) {
   Reactor reactor;
   Numbers numbers("numbers", 2, one,
                   [](Numbers::Group&) -> task<> { co_await sleep_for(std::chrono::milliseconds(1)); });
   const std::vector<std::string> errors = submit(reactor, numbers, 1000);
   EXPECT_EQ(errors.front(), "");
-  EXPECT_NE(errors.back().find("Too many writes wait"), std::string::npos);
+  EXPECT_NE(errors.back().find("Too many requests wait"), std::string::npos);
   EXPECT_EQ(submit(reactor, numbers, 1).front(), "") << "when the others are done";
 }
 
 }  // namespace
-}  // namespace cairn::tracking
+}  // namespace cairn::db
