@@ -13,6 +13,10 @@ struct MigrateOptions {
   std::string target;
   // revision -m
   std::string message;
+  // revision --autogenerate: an SQL file, and who may make a database to load it into.
+  bool autogenerate = false;
+  std::string schema_file;
+  std::string scratch_connection;
   // Steps from files instead of those in the binary; a set of its own, under `lineage`.
   std::string directory;
   std::string lineage;

@@ -178,7 +178,8 @@ std::vector<Migration> read_directory(const std::string& directory) {
   return migrations;
 }
 
-std::vector<std::string> create_revision(const std::string& directory, const std::string& message) {
+std::vector<std::string> create_revision(const std::string& directory, const std::string& message,
+                                         const std::string& up_script, const std::string& down_script) {
   const std::string name = slug(message);
   if (name.empty()) throw invalid("a revision needs a message: cairn migrate revision -m \"module: what changes\"");
   fs::create_directories(directory);
@@ -189,7 +190,7 @@ std::vector<std::string> create_revision(const std::string& directory, const std
   for (const bool up : {true, false}) {
     const fs::path path = fs::path(directory) / (label(number, name) + (up ? ".up.sql" : ".down.sql"));
     std::ofstream out(path);
-    out << "-- " << (up ? message : "Takes back: " + message) << "\n";
+    out << "-- " << (up ? message : "Takes back: " + message) << "\n" << (up ? up_script : down_script);
     if (!out.flush()) throw Error(ErrorCode::kInvalidState, "cannot write " + path.string());
     paths.push_back(path);
   }

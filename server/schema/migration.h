@@ -33,6 +33,7 @@ std::vector<Migration> embedded();
 // missing.
 std::vector<Migration> read_directory(const std::string& directory);
 // Makes the next pair of files, named after the message. Returns their paths.
-std::vector<std::string> create_revision(const std::string& directory, const std::string& message);
+std::vector<std::string> create_revision(const std::string& directory, const std::string& message,
+                                         const std::string& up = "", const std::string& down = "");
 
 }  // namespace cairn::schema

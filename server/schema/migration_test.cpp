@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "base/error.h"
+#include "base/testing.h"
 
 namespace cairn::schema {
 namespace {
@@ -53,16 +54,11 @@ TEST(Migration, R14_EmbeddedOnesAreNumberedWithoutGaps) {
 
 class DirectoryTest : public testing::Test {
  protected:
-  void SetUp() override {
-    char name[] = "/tmp/cairn-migrations-XXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
-    directory_ = name;
-  }
-  void TearDown() override { fs::remove_all(directory_); }
   void write(const std::string& file, const std::string& text = "SELECT 1;\n") {
     std::ofstream(directory_ + "/" + file) << text;
   }
-  std::string directory_;
+  testing_support::TemporaryDirectory temporary_;
+  const std::string directory_ = temporary_.path();
 };
 
 TEST_F(DirectoryTest, R14_RevisionMakesTheNextPair) {

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "db/pooler.h"
 
 namespace cairn::schema {
 namespace {
@@ -162,6 +163,7 @@ std::vector<Migrator::Applied> Migrator::checked_applied() {
 // Asks again and again instead of waiting inside one statement: that would hold a snapshot, for which a CREATE INDEX
 // CONCURRENTLY of the other migrator would wait in turn.
 void Migrator::lock() {
+  db::require_session(session_->connection, "cairn migrate");
   bool told = false;
   while (session_->value(kTryLock) != "t") {
     if (!told) options_.report("another migrator is at work on this database; waiting for it");
