@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "tuner/catalog.h"
+#include "tuner/catalog/catalog.h"
 
 namespace cairn::tuner::testing_catalog {
 

@@ -31,7 +31,8 @@ struct LoadOptions {
   double duration_s = 60;
   double rate = 10;  // arrivals a second
   std::string mix = "mixed";
-  std::vector<std::string> files;  // SQL files, or directories of them, in the place of the mix
+  std::vector<std::string> files;         // SQL files, or directories of them, in the place of the mix
+  std::vector<std::string> replacements;  // "family=file": another text of a family's statement
   double writes_percent = 0;
   int connections = 10;
   int64_t seed = 1;
@@ -40,6 +41,15 @@ struct LoadOptions {
 
 // The names that LoadOptions::mix may have.
 std::vector<std::string> mixes();
+
+// A statement of SQL files, named after its file; where a file has several, with #1, #2, …
+struct FileStatement {
+  std::string name;
+  std::string sql;
+};
+
+// Of files and directories of them. Throws Error for what is not there or no SQL.
+std::vector<FileStatement> statements_of_files(const std::vector<std::string>& paths);
 
 // Runs until the duration has passed and all that arrived is answered, or until SIGINT or SIGTERM.
 LoadReport run_load(const LoadOptions& options, const Say& say);

@@ -185,6 +185,24 @@ std::vector<Family> families_of_files(const std::vector<std::string>& paths) {
   return families;
 }
 
+void replace_statement(std::vector<Family>& families, const std::string& name, const std::string& path) {
+  const auto family =
+      std::find_if(families.begin(), families.end(), [&](const auto& known) { return known.name == name; });
+  if (family == families.end())
+    throw invalid("the load has no family '" + name + "' whose statement could be replaced");
+  std::vector<std::string> statements = statements_of(path);
+  if (statements.size() != 1)
+    throw invalid("the file " + path + " holds " + std::to_string(statements.size()) +
+                  " statements, and a family has one");
+  family->sql = std::move(statements[0]);
+}
+
+std::vector<FileStatement> statements_of_files(const std::vector<std::string>& paths) {
+  std::vector<FileStatement> statements;
+  for (Family& family : families_of_files(paths)) statements.push_back({std::move(family.name), std::move(family.sql)});
+  return statements;
+}
+
 std::vector<Family> write_families(std::vector<std::string> versions) {
   if (versions.empty()) versions.emplace_back("00000000-0000-0000-0000-000000000000");
   const auto insert_run = [versions](Random& random) {

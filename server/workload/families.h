@@ -37,6 +37,8 @@ struct Family {
 std::vector<Family> families_of_mix(const std::string& mix);
 // Each statement of each file is a family, named after its file. Throws Error.
 std::vector<Family> families_of_files(const std::vector<std::string>& paths);
+// The family of that name gets the one statement of a file instead of its own; parameters stay. Throws Error.
+void replace_statement(std::vector<Family>& families, const std::string& name, const std::string& path);
 // The registry's writes: a run is recorded, a version deployed. `versions`: ids to choose from.
 std::vector<Family> write_families(std::vector<std::string> versions);
 

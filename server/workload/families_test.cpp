@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "base/error.h"
+#include "base/testing.h"
 
 namespace cairn::workload {
 namespace {
@@ -24,13 +25,13 @@ std::vector<std::pair<int64_t, size_t>> schedule(const std::vector<Family>& fami
   return drawn;
 }
 
-TEST(Arrivals, R21_AreTheSameForASeedAndOthersForAnother) {
+TEST(Arrivals, R22_AreTheSameForASeedAndOthersForAnother) {
   const auto families = families_of_mix("mixed");
   EXPECT_EQ(schedule(families, 1, 1000), schedule(families, 1, 1000));
   EXPECT_NE(schedule(families, 1, 1000), schedule(families, 2, 1000));
 }
 
-TEST(Arrivals, R21_ComeAtTheRateAndAtRandom) {
+TEST(Arrivals, R22_ComeAtTheRateAndAtRandom) {
   const auto drawn = schedule(families_of_mix("dashboard"), 1, 100000);
   const double mean = static_cast<double>(drawn.back().first) / static_cast<double>(drawn.size());
   EXPECT_NEAR(mean, 1e9 / 50, 1e9 / 50 * 0.02);
@@ -43,7 +44,7 @@ TEST(Arrivals, R21_ComeAtTheRateAndAtRandom) {
   EXPECT_NEAR(below / 1e5, 0.632, 0.01);
 }
 
-TEST(Arrivals, R21_ChooseFamiliesByWeight) {
+TEST(Arrivals, R22_ChooseFamiliesByWeight) {
   const std::vector<Family> families = {{.name = "a", .sql = "", .params = {}, .weight = 3},
                                         {.name = "b", .sql = "", .params = {}, .weight = 0},
                                         {.name = "c", .sql = "", .params = {}, .weight = 1}};
@@ -54,10 +55,25 @@ TEST(Arrivals, R21_ChooseFamiliesByWeight) {
   EXPECT_NEAR(counts[2], 5000, 300);
 }
 
+// The text gives its program's value where the load has a placeholder.
+TEST(Families, R22_AreTheStatementsOfText002) {
+  const std::vector<std::pair<std::string, std::string>> texts = {
+      {"dashboard", "002_40_workload_dashboard"},
+      {"training-runs", "002_41_workload_runs"},
+      {"model-stats", "002_42_workload_model_statistics"},
+      {"deployment-status", "002_43_workload_active_deployments"}};
+  for (const auto& [name, file] : texts) {
+    const std::string path = CAIRN_SOURCE_DIR "/test/scenario/sql_of_the_texts/" + file + ".sql";
+    std::string text = families_of_files({path}).at(0).sql;
+    text = text.substr(text.find("SELECT"));
+    if (const size_t literal = text.find("'fraud-exp-001'"); literal != std::string::npos)
+      text.replace(literal, 15, "$1");
+    EXPECT_EQ(families_of_mix(name).at(0).sql, text) << name;
+  }
+}
+
 class Files : public testing::Test {
  protected:
-  Files() { fs::create_directories(folder_); }
-  ~Files() override { fs::remove_all(folder_); }
   std::string write(const std::string& name, const std::string& text) const {
     const fs::path path = folder_ / name;
     fs::create_directories(path.parent_path());
@@ -77,32 +93,44 @@ class Files : public testing::Test {
     }
     return "";
   }
-  const fs::path folder_ = fs::temp_directory_path() / ("workload_" + std::to_string(getpid()));
+  testing_support::TemporaryDirectory temporary_;
+  const fs::path folder_ = temporary_.path();
 };
 
 using Names = std::vector<std::string>;
 
-TEST_F(Files, R21_EachStatementIsAFamily) {
+TEST_F(Files, R22_EachStatementIsAFamily) {
   const std::string one = write("one.sql", "-- a comment; with a semicolon\nSELECT 1;\n");
   const std::string many = write("many.sql", "SELECT ';' AS a; SELECT $x$ ; $x$; /* ; */ SELECT 3");
   EXPECT_EQ(names({one, many}), (Names{"one", "many#1", "many#2", "many#3"}));
   EXPECT_EQ(families_of_files({many})[1].sql, "SELECT $x$ ; $x$");
 }
 
-TEST_F(Files, R21_OfADirectoryByNameAndNothingElseInIt) {
+TEST_F(Files, R22_OfADirectoryByNameAndNothingElseInIt) {
   write("q/b.sql", "SELECT 1");
   write("q/a.sql", "SELECT 1");
   write("q/notes.txt", "no SQL");
   EXPECT_EQ(names({(folder_ / "q").string()}), (Names{"a", "b"}));
 }
 
-TEST_F(Files, R21_OfTheSameNameAreToldApart) {
+TEST_F(Files, R22_OfTheSameNameAreToldApart) {
   const std::string first = write("x/q.sql", "SELECT 1"), second = write("y/q.sql", "SELECT 2");
   EXPECT_EQ(names({first, second}), (Names{"q", second}));
   EXPECT_EQ(names({first, first, second, second}).size(), 3u);
 }
 
-TEST_F(Files, R21_WhatCannotBeRunIsRefusedByName) {
+TEST_F(Files, R22_AFamilysStatementCanBeReplacedAndKeepsItsParameters) {
+  std::vector<Family> families = families_of_mix("mixed");
+  replace_statement(families, "training-runs", write("new.sql", "SELECT 7 WHERE $1 <> '';\n"));
+  const auto changed = std::find_if(families.begin(), families.end(),
+                                    [](const Family& family) { return family.sql == "SELECT 7 WHERE $1 <> ''"; });
+  ASSERT_NE(changed, families.end());
+  EXPECT_TRUE(changed->params);
+  EXPECT_THROW(replace_statement(families, "gone", write("new.sql", "SELECT 1")), Error);
+  EXPECT_THROW(replace_statement(families, "dashboard", write("two.sql", "SELECT 1; SELECT 2")), Error);
+}
+
+TEST_F(Files, R22_WhatCannotBeRunIsRefusedByName) {
   EXPECT_NE(refusal(write("empty.sql", "-- nothing\n")).find("empty.sql holds no statement"), std::string::npos);
   EXPECT_NE(refusal(write("copy.sql", "SELECT 1; COPY t FROM stdin")).find("copy.sql holds COPY"), std::string::npos);
   EXPECT_NE(refusal(write("open.sql", "SELECT 'x")).find("open.sql is not SQL"), std::string::npos);

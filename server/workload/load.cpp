@@ -122,6 +122,11 @@ void add_writes(std::vector<Family>& families, double percent, std::vector<std::
 
 task<> Load::prepare() {
   families_ = options_.files.empty() ? families_of_mix(options_.mix) : families_of_files(options_.files);
+  for (const std::string& replacement : options_.replacements) {
+    const size_t equals = replacement.find('=');
+    if (equals == std::string::npos) throw invalid("--replace wants FAMILY=FILE, and not '" + replacement + "'");
+    replace_statement(families_, replacement.substr(0, equals), replacement.substr(equals + 1));
+  }
   control_ = co_await db::Connection::connect(options_.connection_string);
   if (options_.writes_percent > 0) {
     std::vector<std::string> versions;

@@ -7,6 +7,8 @@
 namespace cairn::workload {
 namespace {
 
+constexpr int kPercentiles[] = {50, 90, 95, 99};
+
 double ms(uint64_t microseconds) { return static_cast<double>(microseconds) / 1000; }
 
 std::string shown_ms(double value) { return fmt::format("{:.{}f}", value, value < 100 ? 2 : 0); }
@@ -22,10 +24,8 @@ void write_family(json::Writer& out, const FamilyReport& family) {
   out.field("over_1s", family.over_1s);
   out.field("rows", family.rows);
   out.field("mean_ms", family.latencies.mean_us() / 1000);
-  out.field("p50_ms", ms(family.latencies.percentile_us(50)));
-  out.field("p90_ms", ms(family.latencies.percentile_us(90)));
-  out.field("p95_ms", ms(family.latencies.percentile_us(95)));
-  out.field("p99_ms", ms(family.latencies.percentile_us(99)));
+  for (const int percent : kPercentiles)
+    out.field(fmt::format("p{}_ms", percent), ms(family.latencies.percentile_us(percent)));
   out.field("max_ms", ms(family.latencies.max_us()));
   if (!family.first_error.empty()) out.field("first_error", family.first_error);
   out.end_object();
@@ -44,19 +44,16 @@ void write_database(json::Writer& out, const LoadReport& report) {
 }
 
 std::vector<std::string> row_of(const FamilyReport& family) {
-  const Latencies& l = family.latencies;
-  const auto percentile = [&l](double percent) { return shown_ms(ms(l.percentile_us(percent))); };
-  return {family.name,
-          std::to_string(family.arrived),
-          std::to_string(family.errors),
-          std::to_string(family.timeouts),
-          std::to_string(family.rows),
-          shown_ms(l.mean_us() / 1000),
-          percentile(50),
-          percentile(90),
-          percentile(95),
-          percentile(99),
-          shown_ms(ms(l.max_us()))};
+  const Latencies& latencies = family.latencies;
+  std::vector<std::string> row = {family.name,
+                                  std::to_string(family.arrived),
+                                  std::to_string(family.errors),
+                                  std::to_string(family.timeouts),
+                                  std::to_string(family.rows),
+                                  shown_ms(latencies.mean_us() / 1000)};
+  for (const int percent : kPercentiles) row.push_back(shown_ms(ms(latencies.percentile_us(percent))));
+  row.push_back(shown_ms(ms(latencies.max_us())));
+  return row;
 }
 
 std::string one_line(std::string text) {
