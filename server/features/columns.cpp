@@ -1,0 +1,141 @@
+// A request's columns, and rows of a view made of them.
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "features/values.h"
+
+namespace cairn::features {
+namespace {
+
+using simdjson::dom::element;
+
+const simdjson::dom::array& require_column(const FeatureView& view, const Columns& columns, const std::string& name,
+                                           const char* what) {
+  const auto found = columns.find(name);
+  if (found == columns.end())
+    throw invalid(fmt::format("feature view {} has the {} {}: there is no such column", view.name, what, name));
+  return found->second;
+}
+
+// The value as text, and as JSON for keys of several columns.
+struct KeyPart {
+  std::string text, json;
+};
+
+KeyPart key_part(const Entity& entity, element value, size_t row) {
+  const auto unfit = [&] {
+    return invalid(fmt::format("join key {}: row {} is {}, and {} is expected", entity.join_key, row + 1,
+                               simdjson::minify(value), entity.value_type));
+  };
+  std::string_view text;
+  if (entity.value_type == "string" || entity.value_type == "uuid") {
+    if (value.get_string().get(text) != simdjson::SUCCESS || text.find('\0') != std::string_view::npos) throw unfit();
+    return {std::string(text), json::quote(text)};
+  }
+  try {
+    const std::string digits = array_element(value_type(entity.value_type), value);
+    if (digits != "NULL") return {digits, digits};
+  } catch (const Error&) {
+  }
+  throw unfit();
+}
+
+void check_length(const Feature& feature, element value) {
+  simdjson::dom::array numbers;
+  if (feature.type != ValueType::kVector || value.get_array().get(numbers) != simdjson::SUCCESS) return;
+  const auto length = static_cast<int>(std::distance(numbers.begin(), numbers.end()));
+  if (length != feature.vector_length)
+    throw invalid(fmt::format("{} numbers were expected, not {}", feature.vector_length, length));
+}
+
+}  // namespace
+
+Columns columns_of(element object) {
+  simdjson::dom::object fields;
+  if (object.get_object().get(fields) != simdjson::SUCCESS)
+    throw invalid("columns are expected: an object with a list of values for each name");
+  Columns columns;
+  std::optional<size_t> rows;
+  for (const auto [name, value] : fields) {
+    simdjson::dom::array values;
+    // Feast's own protobuf-shaped form {"val": […]} is a list, too.
+    if (value.get_array().get(values) != simdjson::SUCCESS && value["val"].get_array().get(values) != simdjson::SUCCESS)
+      throw invalid("column " + std::string(name) + " must be a list of values");
+    const auto count = static_cast<size_t>(std::distance(values.begin(), values.end()));
+    if (rows && *rows != count)
+      throw invalid(fmt::format("columns must be of one length: {} has {} values, others have {}", name, count, *rows));
+    rows = count;
+    columns.insert_or_assign(std::string(name), values);
+  }
+  return columns;
+}
+
+size_t row_count(const Columns& columns) {
+  if (columns.empty()) return 0;
+  const simdjson::dom::array& values = columns.begin()->second;
+  return static_cast<size_t>(std::distance(values.begin(), values.end()));
+}
+
+std::vector<std::string> entity_keys(const FeatureView& view, const Columns& columns) {
+  std::vector<std::string> keys(row_count(columns));
+  const bool single = view.entities.size() == 1;
+  for (const Entity& entity : view.entities) {
+    size_t row = 0;
+    for (const element value : require_column(view, columns, entity.join_key, "join key")) {
+      const KeyPart part = key_part(entity, value, row);
+      keys[row] += single ? part.text : (keys[row].empty() ? "[" : ",") + part.json;
+      ++row;
+    }
+  }
+  if (!single)
+    for (std::string& key : keys) key += "]";
+  return keys;
+}
+
+std::vector<std::optional<std::string>> times_of(const Columns& columns, const char* name, size_t rows) {
+  const auto found = columns.find(name);
+  if (found == columns.end()) return std::vector<std::optional<std::string>>(rows);
+  std::vector<std::optional<std::string>> times;
+  for (const element value : found->second) {
+    std::string_view text;
+    if (value.is_null())
+      times.emplace_back();
+    else if (value.get_string().get(text) == simdjson::SUCCESS && text.find('\0') == std::string_view::npos)
+      times.emplace_back(text);
+    else
+      throw invalid(fmt::format("column {}: row {} is {}, and a time such as \"2026-01-31T12:00:00Z\" is expected",
+                                name, times.size() + 1, simdjson::minify(value)));
+  }
+  return times;
+}
+
+EncodedRows encode(const FeatureView& view, const Columns& columns) {
+  EncodedRows rows;
+  rows.keys = entity_keys(view, columns);
+  const size_t count = rows.keys.size();
+  rows.event_times = times_of(columns, "event_timestamp", count);
+  rows.created = times_of(columns, "created", count);
+  std::array<std::vector<std::vector<std::string>>, 3> elements;
+  for (size_t kind = 0; kind < elements.size(); ++kind)
+    elements[kind].assign(count, std::vector<std::string>(static_cast<size_t>(view.slot_counts[kind]), "NULL"));
+  for (const Feature& feature : view.features) {
+    auto& kind = elements[static_cast<size_t>(slots_of(feature.type))];
+    size_t row = 0;
+    for (const element value : require_column(view, columns, feature.name, "feature")) {
+      try {
+        check_length(feature, value);
+        kind[row][static_cast<size_t>(feature.slot - 1)] = array_element(feature.type, value);
+      } catch (const Error& error) {
+        throw invalid(fmt::format("column {}, row {}: {}", feature.name, row + 1, error.what()));
+      }
+      ++row;
+    }
+  }
+  for (size_t kind = 0; kind < elements.size(); ++kind) {
+    for (const std::vector<std::string>& row : elements[kind])
+      rows.slots[kind].push_back(fmt::format("{{{}}}", fmt::join(row, ",")));
+  }
+  return rows;
+}
+
+}  // namespace cairn::features

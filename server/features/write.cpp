@@ -1,0 +1,83 @@
+#include <algorithm>
+
+#include "base/error.h"
+#include "db/transaction.h"
+#include "features/values.h"
+#include "features/write_sql.h"
+
+namespace cairn::features {
+namespace {
+
+using db::Params;
+using db::Statement;
+using db::Transaction;
+
+// $1: view; arrays with an element a row: $2 keys, $3 event times, $4 times of creation, $5 to $7 the slots.
+#define CAIRN_FEATURE_ROWS                                                                                        \
+  "WITH given AS (SELECT entity_key, coalesce(event_time::timestamptz, now()) AS event_time,"                     \
+  " coalesce(created::timestamptz, now()) AS created, doubles::float8[], integers::int8[], texts::text[], number" \
+  " FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])"                          \
+  " WITH ORDINALITY g (entity_key, event_time, created, doubles, integers, texts, number)) "
+
+constexpr Statement kLatest{"write_latest_features", CAIRN_FEATURE_ROWS CAIRN_WRITE_LATEST};
+constexpr Statement kHistory{"write_feature_history", CAIRN_FEATURE_ROWS CAIRN_WRITE_HISTORY};
+
+// What is not latest is an entity all the same.
+constexpr Statement kNoteEntities{"note_feature_entities", "SELECT features.note_entities($1::bigint::int, $2)"};
+
+Params params_of(int32_t view, const EncodedRows& rows) {
+  Params params;
+  params.add(int64_t{view}).add(rows.keys).add(rows.event_times).add(rows.created);
+  for (const auto& slots : rows.slots) params.add(slots);
+  return params;
+}
+
+}  // namespace
+
+task<> write(db::Pool& pool, std::vector<std::pair<int32_t, EncodedRows>> views, WriteTo to) {
+  std::ranges::sort(views, {}, &std::pair<int32_t, EncodedRows>::first);
+  auto body = [&](Transaction& transaction) -> task<> {
+    std::vector<db::Query> queries;
+    for (const auto& [view, rows] : views) {
+      queries.push_back(to.latest ? db::Query{kLatest, params_of(view, rows)}
+                                  : db::Query{kNoteEntities, Params::of(int64_t{view}, rows.keys)});
+      if (to.history) queries.push_back({kHistory, params_of(view, rows)});
+    }
+    co_await transaction.run_and_commit(std::move(queries));
+  };
+  try {
+    co_await db::with_transaction(pool, db::Isolation::kReadCommitted, body);
+  } catch (const db::DbError& error) {
+    if (error.is_foreign_key_violation())
+      throw not_found("FeatureViewNotFoundException: the feature view was just removed");
+    if (error.sqlstate().starts_with("22")) throw invalid("a value cannot be stored: " + std::string(error.what()));
+    throw;
+  }
+}
+
+// $2 and $3: from when to when, both inclusive.
+constexpr Statement kMaterialize{
+    "materialize_features",
+    "INSERT INTO features.latest AS l (view_id, entity_key, event_time, created, doubles, integers, texts)"
+    " SELECT DISTINCT ON (entity_key) view_id, entity_key, event_time, created, doubles, integers, texts"
+    " FROM features.history WHERE view_id = $1 AND event_time >= coalesce($2::timestamptz, '-infinity')"
+    " AND event_time <= $3::timestamptz ORDER BY entity_key, event_time DESC, created DESC"
+    " ON CONFLICT (view_id, entity_key) DO UPDATE SET event_time = excluded.event_time, created = excluded.created,"
+    " doubles = excluded.doubles, integers = excluded.integers, texts = excluded.texts"
+    " WHERE (excluded.event_time, excluded.created) > (l.event_time, l.created)"};
+
+task<> materialize(db::Pool& pool, std::vector<int32_t> views, std::optional<std::string> start, std::string end) {
+  try {
+    for (const int32_t view : views) {
+      Params params;
+      params.add(int64_t{view}).add(start).add(end);
+      co_await pool.query(kMaterialize, std::move(params));
+    }
+  } catch (const db::DbError& error) {
+    if (error.sqlstate().starts_with("22"))
+      throw invalid("start_ts and end_ts must be times: " + std::string(error.what()));
+    throw;
+  }
+}
+
+}  // namespace cairn::features

@@ -1,0 +1,96 @@
+"""`cairn features`: what a file declares, shown first, and listed."""
+import json
+import os
+import subprocess
+
+import pytest
+import requests
+
+pytestmark = pytest.mark.skipif(os.environ.get("CAIRN_TEST_TARGET") == "mlflow", reason="these are Cairn's own commands")
+
+DECLARATION = """
+[[entities]]
+name = "{name}"
+value_type = "int64"
+
+[[feature_views]]
+name = "{name}_stats"
+entities = ["{name}"]
+ttl_s = 86400
+features = [{{name = "conv_rate", value_type = "float"}}, {{name = "trips", value_type = "int64"}}]
+"""
+
+
+def cairn(server, *arguments):
+    return subprocess.run([os.environ["CAIRN_BIN"], "features", *arguments, "--data-dir", server.data_dir], capture_output=True, text=True,
+                          timeout=60)
+
+
+def test_R09_a_file_is_applied_after_a_look_at_what_it_changes(server, unique, tmp_path):
+    name = unique("driver").replace("-", "_")
+    file = tmp_path / "features.toml"
+    file.write_text(DECLARATION.format(name=name))
+    changes = [f"+ entity {name}", f"+ feature view {name}_stats"]
+    shown = cairn(server, "apply", str(file), "--dry-run")
+    assert shown.stdout.splitlines() == [*changes, "nothing was changed: without --dry-run this is done"]
+    assert f"{name}_stats" not in cairn(server, "list").stdout
+    assert cairn(server, "apply", str(file)).stdout.splitlines() == changes
+    assert cairn(server, "apply", str(file)).stdout == "nothing to change\n"
+    (line,) = [line for line in cairn(server, "list").stdout.splitlines() if line.startswith(f"{name}_stats ")]
+    assert line.split("  ")[-1].strip() == "conv_rate, trips" and "86400 s" in line
+    # The server knows of it at once.
+    answer = requests.post(f"{server.url}/get-online-features", json={"features": [f"{name}_stats:trips"], "entities": {name: [1]}})
+    assert answer.json()["results"][1]["statuses"] == ["NOT_FOUND"]
+
+
+def test_R09_a_range_is_asked_for_with_get(server, unique, tmp_path):
+    name = unique("driver").replace("-", "_")
+    file = tmp_path / "features.toml"
+    file.write_text(DECLARATION.format(name=name))
+    assert cairn(server, "apply", str(file)).returncode == 0
+    requests.post(f"{server.url}/write-to-online-store", json={"feature_view_name": f"{name}_stats", "df": {
+        name: [1, 1], "conv_rate": [0.5, 1.5], "trips": [1, 2], "event_timestamp": ["2026-01-01T10:00:00", "2026-01-01T10:30:00"]}})
+    what = {"features": f"{name}_stats:conv_rate", "entities": json.dumps({name: [1]}), "start": "2026-01-01", "end": "2026-01-02"}
+    columns = requests.get(f"{server.url}/api/v1/features/range", params=what).json()["columns"]
+    assert (columns["event_timestamp"], columns["conv_rate"]) == (["2026-01-01T10:00:00Z", "2026-01-01T10:30:00Z"], [0.5, 1.5])
+    columns = requests.get(f"{server.url}/api/v1/features/range", params=what | {"window_s": 3600}).json()["columns"]
+    assert (columns["window_start"], columns["conv_rate__count"], columns["conv_rate__avg"]) == (["2026-01-01T10:00:00Z"], [2], [1.0])
+
+
+def test_R09_health_shows_what_drifted(server, unique, tmp_path):
+    name = unique("driver").replace("-", "_")
+    file = tmp_path / "features.toml"
+    file.write_text(DECLARATION.format(name=name))
+    assert cairn(server, "apply", str(file)).returncode == 0
+
+    def write(shift):
+        keys = list(range(100))
+        requests.post(f"{server.url}/write-to-online-store", json={"feature_view_name": f"{name}_stats", "df": {
+            name: keys, "conv_rate": [k + shift for k in keys], "trips": [None] * 100}}).raise_for_status()
+
+    def shown(*more):
+        lines = cairn(server, "health", *more).stdout.splitlines()
+        return {line.split()[0]: line for line in lines if line.startswith(name)}
+
+    write(0)
+    assert "drifted" not in shown("--save-baseline")[f"{name}_stats:conv_rate"]
+    assert "100.0 %" in shown()[f"{name}_stats:trips"]
+    write(70)
+    assert "drifted" in shown()[f"{name}_stats:conv_rate"]
+    (view,) = [v for v in requests.get(f"{server.url}/api/v1/features/health").json()["feature_views"] if v["name"] == f"{name}_stats"]
+    assert (view["entities"], view["features"][0]["min"], view["features"][0]["psi"] > 0.25) == (100, 70, True)
+    assert "# TYPE cairn_feature_drift_psi gauge" in requests.get(f"{server.url}/metrics").text
+
+
+def test_a_file_that_is_none_is_named(server, tmp_path):
+    broken = tmp_path / "broken.toml"
+    broken.write_text("[[entities]]\nname = ")
+    done = cairn(server, "apply", str(broken))
+    assert done.returncode == 2 and "broken.toml:2" in done.stderr
+    done = cairn(server, "apply", str(tmp_path / "missing.toml"))
+    assert done.returncode == 3 and "missing.toml" in done.stderr
+    unknown = tmp_path / "unknown.json"
+    unknown.write_text(json.dumps({"entities": [{"name": "e"}], "feature_views": [
+        {"name": "v", "entities": ["e"], "features": [{"name": "f", "value_type": "quaternion"}]}]}))
+    done = cairn(server, "apply", str(unknown))
+    assert done.returncode == 2 and "quaternion" in done.stderr and "double_list" in done.stderr
