@@ -1,0 +1,248 @@
+// The exchange: the new table takes the old one's place, in one transaction; and what is validated afterwards.
+#include <fmt/format.h>
+
+#include <set>
+
+#include "base/error.h"
+#include "partitions/convert.h"
+
+namespace cairn::partitions {
+namespace {
+
+using db::Params;
+using db::Rows;
+using db::Statement;
+
+}  // namespace
+
+// All that depends on the old table is read first, under a lock that no writer minds; then everybody waits for one
+// round trip.
+task<> Converter::swap() {
+  co_await session_.run("ANALYZE " + plan_.shadow());
+  co_await catch_up();
+  co_await compare();
+  const Session::Body follow = [&]() -> task<> { co_await catch_up(); };
+  const Session::Body body = [&]() -> task<> {
+    co_await session_.hold_off_others(all_tables());
+    co_await check_unaltered();
+    const std::vector<Session::Step> steps = co_await exchange_steps();
+    co_await session_.at_once(steps);
+  };
+  co_await session_.brief("exchanging " + plan_.facts.shown_name(), body, &follow);
+  conversion_.state = "swapped";
+  session_.say(plan_.facts.shown_name() + " is partitioned");
+}
+
+// With all that a foreign key is dropped from, and all that one refers to: PostgreSQL would lock them one by one.
+std::string Converter::all_tables() const {
+  std::set<std::string> others;
+  for (const IncomingKey& key : plan_.facts.incoming) others.insert(key.table);
+  for (const OutgoingKey& key : plan_.facts.outgoing) others.insert(key.table);
+  std::string tables = "ONLY " + plan_.facts.full_name();
+  for (const std::string& table : others) tables += ", ONLY " + table;
+  return tables;
+}
+
+task<> Converter::check_unaltered() {
+  const TableFacts now = co_await read_facts(session_, plan_.facts.oid);
+  if (now.signature() != plan_.facts.signature())
+    throw Error(ErrorCode::kInvalidState, plan_.facts.shown_name() +
+                                              " was altered while it was converted: run cairn partitions undo, and "
+                                              "convert it again");
+}
+
+constexpr Statement kView{"partitions_view", R"(
+SELECT format('CREATE OR REPLACE VIEW %s%s AS %s', $2::text, CASE WHEN $3 = '' THEN '' ELSE ' WITH (' || $3 || ')' END,
+              pg_get_viewdef($1::int8::oid)))"};
+
+// Of the table, its columns, and sequences of identity columns, whose names will be the old ones.
+constexpr Statement kGrants{"partitions_grants", R"(
+WITH acl AS (
+  SELECT c.relowner, a.*, '' AS columns, format('TABLE %I.%I', n.nspname, c.relname) AS target
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace, aclexplode(c.relacl) a WHERE c.oid = $1::int8
+  UNION ALL
+  SELECT c.relowner, a.*, format(' (%I)', t.attname), format('TABLE %I.%I', n.nspname, c.relname)
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute t ON t.attrelid = c.oid,
+       aclexplode(t.attacl) a WHERE c.oid = $1::int8 AND NOT t.attisdropped
+  UNION ALL
+  SELECT c.relowner, a.*, '', format('SEQUENCE %I.%I', n.nspname, c.relname)
+  FROM pg_depend d JOIN pg_class c ON c.oid = d.objid AND c.relkind = 'S' JOIN pg_namespace n ON n.oid = c.relnamespace,
+       aclexplode(c.relacl) a
+  WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = $1::int8 AND d.deptype = 'i')
+SELECT format('GRANT %s%s ON %s TO %s%s', privilege_type, columns, target,
+              CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END,
+              CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
+FROM acl WHERE grantee <> relowner)"};
+
+// CHECK constraints and columns came with LIKE; a foreign key is made from its definition alone.
+constexpr Statement kComments{"partitions_comments", R"(
+SELECT format('COMMENT ON %s IS %L', CASE
+    WHEN d.classoid = 'pg_trigger'::regclass THEN format('TRIGGER %I ON %s', t.tgname, $2::text)
+    WHEN d.classoid = 'pg_constraint'::regclass THEN format('CONSTRAINT %I ON %s', k.conname, $2::text)
+    WHEN c.oid = $1::int8 THEN format('TABLE %s', $2::text)
+    ELSE format('INDEX %I.%I', n.nspname, c.relname) END, d.description)
+FROM pg_description d
+LEFT JOIN pg_class c ON d.classoid = 'pg_class'::regclass AND c.oid = d.objoid LEFT JOIN pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_trigger t ON d.classoid = 'pg_trigger'::regclass AND t.oid = d.objoid
+LEFT JOIN pg_constraint k ON d.classoid = 'pg_constraint'::regclass AND k.oid = d.objoid AND k.contype IN ('p', 'u')
+WHERE d.objsubid = 0 AND (c.oid = $1::int8 OR c.oid IN (SELECT indexrelid FROM pg_index WHERE indrelid = $1::int8)
+  OR t.tgrelid = $1::int8 OR k.conrelid = $1::int8))"};
+
+namespace {
+
+using Steps = std::vector<Session::Step>;
+
+void add(Steps& steps, std::string sql) { steps.push_back({std::move(sql), {}}); }
+
+void add_all(Steps& steps, const Rows& statements) {
+  for (int i = 0; i < statements.size(); ++i) add(steps, statements.text(i, 0));
+}
+
+}  // namespace
+
+task<Steps> Converter::exchange_steps() {
+  const TableFacts& facts = plan_.facts;
+  Params named = Params::of(facts.oid, facts.full_name());
+  const Rows comments = co_await session_.query(kComments, std::move(named));
+  Params table = Params::of(facts.oid);
+  const Rows grants = co_await session_.query(kGrants, std::move(table));
+  co_await read_sequences();
+  Steps steps;
+  add(steps, "LOCK TABLE " + all_tables() + " IN ACCESS EXCLUSIVE MODE");
+  for (const std::string& statement : replay_statements(true)) add(steps, statement);
+  for (const IncomingKey& key : facts.incoming)
+    add(steps, "ALTER TABLE " + key.table + " DROP CONSTRAINT " + db::quote_identifier(key.name));
+  const std::string old_name = fmt::format("cairn_old_{}", conversion_.id);
+  add(steps, "ALTER TABLE " + facts.full_name() + " RENAME TO " + old_name);
+  add(steps, "ALTER TABLE " + plan_.shadow() + " RENAME TO " + db::quote_identifier(facts.name));
+  co_await add_views(steps);
+  add_sequences(steps);
+  // RESTRICT: what depends on it still was not thought of, and then all of this is given up.
+  add(steps, "DROP TABLE " + qualified(facts.schema, old_name));
+  add(steps, "DROP FUNCTION " + conversion_.capture() + "()");
+  add(steps, "DROP TABLE " + conversion_.log());
+  add_names(steps);
+  add_all(steps, grants);
+  add_triggers(steps);
+  add_all(steps, comments);
+  co_await add_foreign_keys(steps);
+  add_to_managed(steps);
+  co_return steps;
+}
+
+// The twin's name is PostgreSQL's choice; it is exchanged for the old one, which is free once the old table is gone.
+constexpr Statement kIdentitySequence{"partitions_identity_sequence", "SELECT pg_get_serial_sequence($1, $2)"};
+
+task<> Converter::read_sequences() {
+  sequence_renames_.clear();
+  for (const Column& column : plan_.facts.columns) {
+    if (!column.identity) continue;
+    Params params = Params::of(plan_.shadow(), column.name);
+    const Rows found = co_await session_.query(kIdentitySequence, std::move(params));
+    sequence_renames_.push_back("ALTER SEQUENCE " + found.text(0, 0) + " RENAME TO " +
+                                db::quote_identifier(column.sequence));
+  }
+}
+
+task<> Converter::add_views(Steps& steps) {
+  for (const View& view : plan_.facts.views) {
+    Params params = Params::of(view.oid, view.name, view.options);
+    const Rows definition = co_await session_.query(kView, std::move(params));
+    add(steps, definition.text(0, 0));
+  }
+}
+
+// A serial's sequence goes over; that of an identity column has a twin, which goes on where it stands.
+void Converter::add_sequences(Steps& steps) const {
+  for (const Column& column : plan_.facts.columns) {
+    if (column.sequence.empty()) continue;
+    const std::string old_sequence = qualified(column.sequence_schema, column.sequence);
+    if (column.identity)
+      steps.push_back(
+          {"SELECT setval(pg_get_serial_sequence($1, $2)::regclass, last_value, is_called) FROM " + old_sequence,
+           Params::of(plan_.facts.full_name(), column.name)});
+    else
+      add(steps, "ALTER SEQUENCE " + old_sequence + " OWNED BY " + plan_.facts.full_name() + "." +
+                     db::quote_identifier(column.name));
+  }
+}
+
+void Converter::add_names(Steps& steps) const {
+  const TableFacts& facts = plan_.facts;
+  for (size_t i = 0; i < facts.indexes.size(); ++i)
+    add(steps, "ALTER INDEX " + qualified(facts.schema, index_name(i)) + " RENAME TO " +
+                   db::quote_identifier(facts.indexes[i].name));
+  for (const std::string& rename : sequence_renames_) add(steps, rename);
+  for (const std::string& statistics : facts.statistics) add(steps, statistics);
+}
+
+void Converter::add_triggers(Steps& steps) const {
+  for (const Trigger& trigger : plan_.facts.triggers) {
+    add(steps, trigger.definition);
+    if (trigger.enabled == "O") continue;
+    const char* how = trigger.enabled == "D" ? "DISABLE" : trigger.enabled == "A" ? "ENABLE ALWAYS" : "ENABLE REPLICA";
+    add(steps,
+        fmt::format("ALTER TABLE {} {} TRIGGER {}", plan_.facts.full_name(), how, db::quote_identifier(trigger.name)));
+  }
+}
+
+constexpr const char* kAfterSwap =
+    "UPDATE cairn_partitions.conversions SET state = 'swapped', after_swap = $2 WHERE id = $1";
+
+// Checked for every row that is written from now on; for those that are there, afterwards. A partitioned table takes no
+// foreign key NOT VALID, so its partitions get it, and hand it up once it is valid.
+task<> Converter::add_foreign_keys(Steps& steps) {
+  std::vector<std::string> after;
+  for (const IncomingKey& key : plan_.facts.incoming) {
+    const std::string name = db::quote_identifier(key.name);
+    add(steps, fmt::format("ALTER TABLE {} ADD CONSTRAINT {} FOREIGN KEY ({}) REFERENCES {} ({}){} NOT VALID",
+                           key.table, name, column_list(key.columns), plan_.target_of(key.references),
+                           column_list(key.references), key.actions));
+    if (key.valid) after.push_back("ALTER TABLE " + key.table + " VALIDATE CONSTRAINT " + name);
+  }
+  const std::vector<Partition> partitions = co_await partitions_of(session_, plan_.facts.schema, plan_.shadow_name());
+  for (const OutgoingKey& key : plan_.facts.outgoing) {
+    const std::string name = db::quote_identifier(key.name);
+    for (const Partition& partition : partitions) {
+      const std::string table = qualified(plan_.facts.schema, partition.name);
+      add(steps, "ALTER TABLE " + table + " ADD CONSTRAINT " + name + " " + key.definition + " NOT VALID");
+      after.push_back("ALTER TABLE " + table + " VALIDATE CONSTRAINT " + name);
+    }
+    after.push_back("ALTER TABLE " + plan_.facts.full_name() + " ADD CONSTRAINT " + name + " " + key.definition);
+  }
+  steps.push_back({kAfterSwap, Params::of(conversion_.id, after)});
+  conversion_.after_swap = after;
+}
+
+// A table of that name that is gone may have been managed.
+void Converter::add_to_managed(Steps& steps) const {
+  const Scheme& scheme = plan_.scheme;
+  const TableFacts& facts = plan_.facts;
+  steps.push_back({"DELETE FROM cairn_partitions.managed WHERE table_schema = $1 AND table_name = $2",
+                   Params::of(facts.schema, facts.name)});
+  steps.push_back({"INSERT INTO cairn_partitions.managed VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+                   Params::of(facts.schema, facts.name, scheme.column, scheme.type, by_name(scheme.by), scheme.step,
+                              scheme.ahead, scheme.keep_months, facts.storage)});
+  for (const KeyTable& key : plan_.keys)
+    steps.push_back({"INSERT INTO cairn_partitions.keys VALUES ($1, $2, $3, $4)",
+                     Params::of(facts.schema, facts.name, key.name, key.columns)});
+}
+
+constexpr Statement kAfterDone{"partitions_after_done",
+                               "UPDATE cairn_partitions.conversions SET after_done = $2 WHERE id = $1"};
+
+task<> Converter::finish() {
+  for (int64_t i = conversion_.after_done; i < static_cast<int64_t>(conversion_.after_swap.size()); ++i) {
+    const std::string statement = conversion_.after_swap[static_cast<size_t>(i)];
+    const Session::Body body = [&]() -> task<> {
+      co_await session_.run(statement);
+      Params params = Params::of(conversion_.id, i + 1);
+      co_await session_.query(kAfterDone, std::move(params));
+    };
+    co_await session_.patient(statement, body);
+    conversion_.after_done = i + 1;
+  }
+  co_await set_state(session_, conversion_, "done");
+}
+
+}  // namespace cairn::partitions
