@@ -1,0 +1,71 @@
+"""R32: `cairn backup`, with a server and its clients: what is restored is what was acknowledged, artifacts and all."""
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+
+import pytest
+from servers import Api, start_cairn
+
+pytestmark = pytest.mark.skipif(os.environ.get("CAIRN_TEST_TARGET") == "mlflow", reason="this is Cairn's own command")
+
+
+@pytest.fixture
+def folder():
+    path = pathlib.Path(tempfile.mkdtemp(prefix="cairn-backup-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))
+    path.chmod(0o755)  # PostgreSQL runs as another user
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def backup(folder, *arguments, code=0):
+    environment = {k: v for k, v in os.environ.items() if k == "CAIRN_POSTGRES_BIN" or not k.startswith("CAIRN_") and k != "DATABASE_URL"}
+    done = subprocess.run([os.environ["CAIRN_BIN"], "backup", *arguments, "--data-dir", folder / "data", "--backup-dir", folder / "backups"],
+                          cwd=folder, capture_output=True, text=True, timeout=150, env=environment)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout or done.stderr
+
+
+def test_R32_a_restored_server_has_every_run_and_every_artifact_with_its_checksum(folder):
+    server = start_cairn(folder)
+    try:
+        api = Api(server.url)
+        experiment = api.post("experiments/create", {"name": "kept"})["experiment_id"]
+        sums = {}
+
+        def new_run(number):
+            run = api.create_run(experiment, run_name=f"run {number}")
+            content = os.urandom(5000 + number)
+            path = f"{experiment}/{run}/artifacts/model/weights.bin"
+            assert api.call("PUT", f"/api/2.0/mlflow-artifacts/artifacts/{path}", data=content).status_code == 200
+            api.post("runs/log-metric", {"run_id": run, "key": "loss", "value": number / 7, "timestamp": 1, "step": number})
+            sums[run] = (number, path, hashlib.sha256(content).hexdigest())
+
+        for number in range(3):
+            new_run(number)
+        made = json.loads(backup(folder, "create", "--json"))
+        assert made["artifacts"] == 3 and made["exact"]
+        for number in range(3, 5):
+            new_run(number)
+        assert json.loads(backup(folder, "verify", "--json"))["good"]
+        listed = json.loads(backup(folder, "list", "--json"))["backups"]
+        assert [one["id"] for one in listed] == [made["id"]] and listed[0]["good"]
+    finally:
+        server.stop()
+    backup(folder, "restore", str(folder / "again" / "data"), "--json")
+    (folder / "again").chmod(0o755)
+    shutil.rmtree(folder / "data")
+    server = start_cairn(folder / "again")
+    try:
+        api = Api(server.url)
+        runs = {run["info"]["run_id"]: run for run in api.post("runs/search", {"experiment_ids": [experiment]})["runs"]}
+        assert set(runs) == set(sums)
+        for run, (number, path, checksum) in sums.items():
+            assert runs[run]["data"]["metrics"][0]["value"] == number / 7
+            content = api.call("GET", f"/api/2.0/mlflow-artifacts/artifacts/{path}").content
+            assert hashlib.sha256(content).hexdigest() == checksum
+    finally:
+        server.stop()
