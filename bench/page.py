@@ -1,0 +1,74 @@
+#!/usr/bin/env python3
+"""The page in Chromium: bytes and time of a first view, and frames while a table of 10,000 runs is scrolled through.
+
+    ./dev bench page [--json] [--runs 10000] [--rounds 5]
+
+First view: nothing in the browser's cache, until all that was asked for is drawn; medians over the rounds. Scrolling: 240 pixels a frame,
+from the first run to the last, rows loaded as they come near; a frame's time is from one requestAnimationFrame to the next.
+"""
+import argparse
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import psycopg2
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "test" / "scenario"), str(ROOT / "test")]
+import page_data  # noqa: E402
+import servers  # noqa: E402
+
+
+def node_modules():
+    folder = ROOT / "build" / "npm"
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in (ROOT / "test" / "scenario" / "npm").iterdir():
+        shutil.copy(file, folder)
+    if not (folder / "node_modules" / "playwright-core").exists():
+        subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=folder, check=True, stdout=sys.stderr)
+    return folder
+
+
+def measure(browser, runs, rounds):
+    modules = node_modules()
+    with tempfile.TemporaryDirectory(prefix="cairn-bench-") as folder:
+        os.chmod(folder, 0o755)
+        server = servers.start_cairn(pathlib.Path(folder))
+        try:
+            api = servers.Api(server.url)
+            experiment = api.post("experiments/create", {"name": "sweep"})["experiment_id"]
+            first = api.create_run(experiment, run_name="run 00000", start_time=1_700_000_000_000)
+            api.post("runs/log-batch", {"run_id": first, "metrics": [{"key": key, "value": 2.5, "timestamp": 1, "step": 0} for key in ("loss", "accuracy", "val_loss")],
+                                        "params": [{"key": key, "value": "odd"} for key in ("kind", "optimizer", "depth", "width")]})
+            connection = psycopg2.connect(page_data.embedded_dsn(server.data_dir))
+            page_data.copy_runs(connection, first, runs - 1)
+            connection.close()
+            given = {"url": server.url, "browser": browser, "experiment": experiment, "rounds": rounds}
+            return json.loads(subprocess.run(["node", modules / "page_times.mjs", json.dumps(given)], check=True, stdout=subprocess.PIPE, text=True).stdout)
+        finally:
+            server.stop()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--runs", type=int, default=10_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    browser = shutil.which("chromium") or sys.exit("bench: chromium is not installed: ./dev setup")
+    found = measure(browser, options.runs, options.rounds)
+    if options.json:
+        print(json.dumps(found))
+        return
+    for name, view in found["views"].items():
+        print(f"first view of {name}: {view['bytes'] / 1024:.0f} kB in {view['requests']} requests, {view['ms']:.0f} ms (at most {view['ms_max']:.0f})")
+    scroll = found["scroll"]
+    print(f"scrolling {scroll['rows']:,} runs, {scroll['frames']:,} frames: {scroll['cpu_ms_mean']:.1f} ms of processor time each, median {scroll['ms_median']:.1f} ms, P99 {scroll['ms_p99']:.1f}, longest {scroll['ms_max']:.1f}; "
+          f"{scroll['over_50_ms']} over 50 ms, {scroll['long_tasks']} tasks over 50 ms")
+
+
+main()
