@@ -7,12 +7,16 @@
 
 #include "app/credentials.h"
 #include "app/database.h"
+#include "app/page.h"
 #include "base/log.h"
 #include "base/version.h"
 #include "embedded/openapi.h"
 #include "jobs/api.h"
+#include "maintain/api.h"
 #include "registry/api.h"
 #include "schema/cli.h"
+#include "search/api.h"
+#include "triage/api.h"
 
 namespace cairn::app {
 namespace {
@@ -54,7 +58,8 @@ void register_own_routes(http::Router& router, App& app) {
       "GET", "/version",
       [](http::Request&) -> task<http::Response> { co_return http::text_response(std::string(kVersion)); }, open);
   const auto metrics = [&app](http::Request&) -> task<http::Response> {
-    http::Response response = http::text_response(render_metrics(app));
+    const std::string of_postgres = co_await app.monitor->page();
+    http::Response response = http::text_response(render_metrics(app) + of_postgres);
     response.content_type = "text/plain; version=0.0.4; charset=utf-8";
     co_return response;
   };
@@ -83,14 +88,65 @@ task<> watch_disk(App& app) {
   }
 }
 
+// So often that a promotion begins as soon as it is asked for.
+constexpr std::chrono::milliseconds kReplicasPoll{200};
+
+task<> watch_replicas(App& app) {
+  const auto look = [&app] {
+    app.replicas->look();
+    return app.replicas->running();
+  };
+  for (;;) {
+    auto looking = offload(look);
+    const std::vector<replicas::Running> running = co_await looking;
+    app.reads->set_replicas(running, app.pool.options());
+    co_await sleep_for(kReplicasPoll);
+  }
+}
+
+// What replicas may answer: what is asked for most, and reads much.
+constexpr std::initializer_list<replicas::ReadRoute> kReadRoutes{
+    {"POST", "/api/2.0/mlflow/runs/search"},
+    {"POST", "/ajax-api/2.0/mlflow/runs/search"},
+    {"GET", "/api/2.0/mlflow/metrics/get-history"},
+    {"GET", "/ajax-api/2.0/mlflow/metrics/get-history"},
+    {"GET", "/ajax-api/2.0/mlflow/metrics/get-history-bulk"},
+    {"GET", "/api/2.0/mlflow/metrics/get-history-bulk-interval"},
+    {"GET", "/ajax-api/2.0/mlflow/metrics/get-history-bulk-interval"},
+    {"GET", "/api/v1/runs/compare"},
+    {"POST", "/get-online-features"},
+    {"POST", "/api/v1/collections/{name}/search"},
+    {"POST", "/v1/vector_stores/{id}/search"},
+};
+
+// The same routes once more, on a replica's pool.
+std::shared_ptr<void> make_read_routes(http::Router& router, db::Pool& pool) {
+  struct Kept {
+    tracking::Tracking tracking;
+    features::FeatureStore features;
+  };
+  search::register_routes(router, pool);
+  return std::shared_ptr<Kept>(new Kept{{router, pool}, {router, pool}});
+}
+
 task<> shut_down(App& app) {
   co_await app.server->stop(kShutdownGrace);
+  co_await app.schedule->stop(kShutdownGrace);
+  co_await app.refusals.write();
   app.reactor.stop();
 }
 
 void run(App& app) {
   app.server->start();
   if (app.cluster != nullptr) app.reactor.spawn("disk", watch_disk(app));
+  if (app.replicas != nullptr) app.reactor.spawn("replicas", watch_replicas(app));
+  app.reactor.spawn("audit", app.refusals.keep_writing());
+  if (!app.config.tls_certificate.empty()) app.reactor.spawn("certificate", keep_certificate(*app.server, app.config));
+  app.reactor.spawn("features", app.features->keep_up());
+  app.reactor.spawn("features", app.features->watch_health());
+  app.reactor.spawn("statements", app.statement_history.keep());
+  app.reactor.spawn("monitor", app.monitor->watch([&app] { return render_metrics(app); }));
+  app.reactor.spawn("jobs", app.schedule->keep());
   app.reactor.on_signal([&app](int signal) {
     log::info("signal {}: finishing the requests under way; a second one stops at once", signal);
     for (const int again : {SIGINT, SIGTERM}) std::signal(again, SIG_DFL);
@@ -102,16 +158,21 @@ void run(App& app) {
 
 }  // namespace
 
-App::App(ServerConfig config_in, Reactor& reactor_in, cluster::Cluster* cluster_in,
+App::App(ServerConfig config_in, Reactor& reactor_in, cluster::Cluster* cluster_in, replicas::Replicas* replicas_in,
          const std::string& connection_string)
     : config(std::move(config_in)),
       reactor(reactor_in),
       cluster(cluster_in),
-      pool(pool_options(config, connection_string)) {
+      replicas(replicas_in),
+      pool(pool_options(config, connection_string)),
+      refusals(pool) {
   http::Credentials credentials = load_credentials(config.credentials);
   if (!credentials.empty()) authenticator = std::make_unique<http::Authenticator>(std::move(credentials));
   register_routes(router, *this);
-  server = std::make_unique<http::Server>(server_options(config), router, authenticator.get());
+  if (replicas != nullptr) reads = std::make_unique<replicas::Reads>(router, pool, kReadRoutes, make_read_routes);
+  http::ServerOptions options = server_options(config);
+  options.on_refusal = [this](const http::Refusal& refusal) { refusals.add(refusal); };
+  server = std::make_unique<http::Server>(std::move(options), router, authenticator.get());
 }
 
 void register_routes(http::Router& router, App& app) {
@@ -121,6 +182,18 @@ void register_routes(http::Router& router, App& app) {
   app.artifacts = std::make_unique<artifacts::LocalArtifactStore>(app.config.artifact_directory());
   artifacts::register_routes(router, app.pool, *app.artifacts);
   jobs::register_routes(router, app.pool);
+  app.features = std::make_unique<features::FeatureStore>(router, app.pool);
+  search::register_routes(router, app.pool);
+  register_page(router);
+  register_database_routes(router, app);
+  monitor::MonitorOptions options;
+  options.connection_string = app.pool.options().connection_string;
+  options.webhook = app.config.alert_webhook;
+  app.monitor = std::make_unique<monitor::Monitor>(router, app.pool, options);
+  triage::register_routes(router, app.pool);
+  maintain::register_routes(router, app.pool);
+  app.schedule = std::make_unique<maintain::Schedule>(app.pool);
+  maintain::add_database_jobs(*app.schedule);
 }
 
 // A connection is a file, and the usual soft limit of 1024 is far below what the server may hold.
@@ -137,17 +210,20 @@ int serve(const ServerConfig& config) {
   log::configure(config.log_format == "json" ? log::Format::kJson : log::Format::kText, config.log_level);
   log::info("cairn {} starts", kVersion);
   std::unique_ptr<cluster::Cluster> cluster;
+  std::unique_ptr<replicas::Replicas> replicas;
   std::string connection_string = config.database_url;
   if (connection_string.empty()) {
     cluster = std::make_unique<cluster::Cluster>(cluster_options(config));
     cluster->start();
     connection_string = cluster->connection_string();
+    replicas = std::make_unique<replicas::Replicas>(*cluster);
+    replicas->look();
   } else {
     log::info("using the database {}", log::redact_url(connection_string));
   }
   schema::prepare_schema(connection_string, cluster != nullptr || config.migrate);
   Reactor reactor;
-  App app(config, reactor, cluster.get(), connection_string);
+  App app(config, reactor, cluster.get(), replicas.get(), connection_string);
   run(app);
   log::info("stopped");
   return 0;

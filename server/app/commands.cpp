@@ -91,7 +91,7 @@ void add_demo(CommandLine& line) {
   CLI::App* command = line.add("demo", "Train, register and deploy a model on real data, in a temporary server");
   command->footer(
       "Leaves nothing behind. Exit code 0 when every step held.\n"
-      "Example: cairn demo --keep --port 5000   and look at it with MLflow's client");
+      "Example: cairn demo --keep --port 5000   and look at it in a browser");
   auto options = std::make_shared<demo::Options>();
   command->add_flag("--keep", options->keep, "Leave the server up until Ctrl-C");
   command->add_flag("--json", options->json, "Print the summary as one JSON object");
@@ -116,23 +116,37 @@ void add_migrate(CommandLine& line) {
     CLI::App* command = line.add(migrate, name, help);
     command->add_option("--directory", options->directory, "Steps from files here instead of those in the binary");
     command->add_flag("--json", options->json, "Print one JSON value");
-    if (action != Action::kRevision) {
-      command->add_option("--lineage", options->lineage, "Name of a set of steps; default: user, with --directory");
-      line.add_settings(command, {"data_dir", "database_url", "postgres_bin"});
-    }
+    command->add_option("--lineage", options->lineage, "Name of a set of steps; default: user, with --directory");
+    line.add_settings(command, {"data_dir", "database_url", "postgres_bin"});
     line.on(command, [&line, options, action] {
       quiet_log();
       options->action = action;
-      if (action == Action::kRevision) return schema::run_migrate(*options, std::cout, std::cerr);
-      const CommandDatabase database(line.settings());
+      if (action == Action::kRevision && !options->autogenerate)
+        return schema::run_migrate(*options, std::cout, std::cerr);
+      const ServerConfig config = line.settings();
+      const CommandDatabase database(config);
       options->connection_string = database.connection_string();
+      // The role of the embedded database may make no other.
+      options->scratch_connection =
+          database.connection_string() + (config.database_url.empty() ? " user=postgres" : "");
       return schema::run_migrate(*options, std::cout, std::cerr);
     });
     return command;
   };
-  add(Action::kRevision, "revision", "Make the files of a new step in --directory (default: migrations)")
-      ->add_option("-m,--message", options->message, "What it changes, as in \"module: change\"")
-      ->required();
+  CLI::App* revision =
+      add(Action::kRevision, "revision", "Make the files of a new step in --directory (default: migrations)");
+  revision->add_option("-m,--message", options->message, "What it changes, as in \"module: change\"")->required();
+  CLI::Option* file = revision->add_option("--schema", options->schema_file, "SQL file that makes the wanted schema");
+  CLI::Option* automatic =
+      revision->add_flag("--autogenerate", options->autogenerate,
+                         "Fill them with what the database lacks of --schema, and with its way back");
+  automatic->needs(file);
+  file->needs(automatic);
+  revision->footer(
+      "No difference makes no files. Read them before you apply them: their comments say what locks, rewrites or "
+      "loses.\n"
+      "Example: cairn migrate revision --autogenerate --schema schema.sql -m \"notes: add a column\"\n"
+      "         cairn migrate upgrade head --directory migrations");
   auto add_targeted = [&](Action action, const char* name, const char* help, const char* target_help,
                           const char* fallback) {
     CLI::App* command = add(action, name, help);

@@ -7,9 +7,20 @@
 namespace cairn::app {
 namespace {
 
-using Entry = std::pair<std::string, std::string>;
+struct Entry {
+  std::string name;
+  std::string secret;
+  http::Role role;
+};
 
-// The list `name` of tables that have the keys `name` and `secret_key`, and no others.
+http::Role role_of(const toml::table& table, const std::string& place) {
+  const std::string role = table.contains("role") ? table["role"].value_or(std::string()) : "writer";
+  if (role == "reader") return http::Role::kReader;
+  if (role == "writer") return http::Role::kWriter;
+  throw invalid(place + ": role must be \"reader\" or \"writer\"");
+}
+
+// The list `name` of tables that have the keys `name`, `secret_key` and perhaps `role`, and no others.
 std::vector<Entry> read_entries(const toml::table& file, const std::string& path, const char* name,
                                 const char* secret_key) {
   std::vector<Entry> entries;
@@ -21,10 +32,11 @@ std::vector<Entry> read_entries(const toml::table& file, const std::string& path
     const std::string place = path + ": entry " + std::to_string(entries.size() + 1) + " of [[" + name + "]]";
     const auto who = table == nullptr ? std::nullopt : (*table)["name"].value<std::string>();
     const auto secret = table == nullptr ? std::nullopt : (*table)[secret_key].value<std::string>();
-    if (!who || who->empty() || !secret || secret->empty() || table->size() != 2) {
-      throw invalid(place + " must have name and " + secret_key + ", and nothing else");
+    const size_t keys = table != nullptr && table->contains("role") ? 3 : 2;
+    if (!who || who->empty() || !secret || secret->empty() || table->size() != keys) {
+      throw invalid(place + " must have name and " + secret_key + ", may have role, and nothing else");
     }
-    entries.emplace_back(*who, *secret);
+    entries.push_back({*who, *secret, role_of(*table, place)});
   }
   return entries;
 }
@@ -45,19 +57,19 @@ http::Credentials load_credentials(const std::string& path) {
       throw invalid(path + ": unknown entry " + std::string(name.str()) + "; it may hold [[users]] and [[tokens]]");
     }
   }
-  for (auto& [name, hash] : read_entries(file, path, "users", "password_hash")) {
+  for (auto& [name, hash, role] : read_entries(file, path, "users", "password_hash")) {
     if (!hash.starts_with("$argon2id$")) {
       throw invalid(path + ": the password_hash of user " + name +
                     " is not argon2id's: make it with `cairn credentials user`");
     }
-    credentials.users.push_back({name, hash});
+    credentials.users.push_back({name, hash, role});
   }
-  for (auto& [name, hash] : read_entries(file, path, "tokens", "sha256")) {
+  for (auto& [name, hash, role] : read_entries(file, path, "tokens", "sha256")) {
     if (hash.size() != 64 || hash.find_first_not_of("0123456789abcdef") != std::string::npos) {
       throw invalid(path + ": the sha256 of token " + name +
                     " is not 64 hex digits: make it with `cairn credentials token`");
     }
-    credentials.tokens.push_back({name, hash});
+    credentials.tokens.push_back({name, hash, role});
   }
   if (credentials.empty()) throw invalid(path + " holds no user and no token: with it nobody could log in");
   return credentials;

@@ -32,11 +32,15 @@ CommandDatabase::CommandDatabase(const ServerConfig& config) : connection_string
                                                           ") is starting or stopping: try again in a moment");
     }
     connection_string_ = *running;
+    superuser_connection_string_ = cluster::running_connection_string(config.data_dir, "postgres").value_or("");
     return;
   }
   cluster_ = std::make_unique<cluster::Cluster>(cluster_options(config));
   cluster_->start();
+  replicas_ = std::make_unique<replicas::Replicas>(*cluster_);
+  replicas_->look();
   connection_string_ = cluster_->connection_string();
+  superuser_connection_string_ = cluster_->superuser_connection_string();
 }
 
 }  // namespace cairn::app

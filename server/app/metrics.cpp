@@ -1,36 +1,22 @@
 // /metrics: what the process counts, as Prometheus reads it.
-#include <cstdio>
-#include <sstream>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <fstream>
 
 #include "app/app.h"
 #include "base/version.h"
+#include "db/statement_times.h"
 
 namespace cairn::app {
 namespace {
 
-class Page {
- public:
-  void gauge(const char* name, const char* help, double value) { metric(name, "gauge", help, value); }
-  void counter(const char* name, const char* help, double value) { metric(name, "counter", help, value); }
-  void family(const char* name, const char* type, const char* help) {
-    out_ << "# HELP " << name << " " << help << "\n# TYPE " << name << " " << type << "\n";
-  }
-  void sample(const std::string& name_and_labels, double value) {
-    char text[32];
-    std::snprintf(text, sizeof text, "%.17g", value);
-    out_ << name_and_labels << " " << text << "\n";
-  }
-  std::string take() { return out_.str(); }
+using monitor::Exposition;
 
- private:
-  void metric(const char* name, const char* type, const char* help, double value) {
-    family(name, type, help);
-    sample(name, value);
-  }
-  std::ostringstream out_;
-};
+const auto kStart = std::chrono::system_clock::now();
 
-void render_pool(Page& page, const db::Pool& pool) {
+void render_pool(Exposition& page, const db::Pool& pool) {
   const db::PoolStatistics statistics = pool.statistics();
   page.gauge("cairn_pool_size", "Connections that the pool keeps.", pool.options().size);
   page.gauge("cairn_pool_max_overflow", "Connections that it may add.", pool.options().max_overflow);
@@ -46,7 +32,7 @@ void render_pool(Page& page, const db::Pool& pool) {
                double(statistics.rejected_total));
 }
 
-void render_server(Page& page, const http::ServerStatistics& statistics) {
+void render_server(Exposition& page, const http::ServerStatistics& statistics) {
   page.gauge("cairn_http_connections", "Connections open now.", double(statistics.connections_open));
   page.counter("cairn_http_connections_total", "Connections accepted.", double(statistics.connections_total));
   page.gauge("cairn_http_requests_in_flight", "Requests under way.", double(statistics.requests_in_flight));
@@ -54,37 +40,47 @@ void render_server(Page& page, const http::ServerStatistics& statistics) {
                double(statistics.rejected_total));
   page.family("cairn_http_responses_total", "counter", "Responses by the first digit of their status.");
   for (int digit = 1; digit <= 5; ++digit) {
-    page.sample("cairn_http_responses_total{class=\"" + std::to_string(digit) + "xx\"}",
+    page.sample("cairn_http_responses_total", "class=\"" + std::to_string(digit) + "xx\"",
                 double(statistics.responses_by_class[digit]));
   }
-  page.family("cairn_http_request_duration_seconds", "histogram", "Time from a request's last byte to its response.");
-  size_t bucket = 0;
-  for (const double bound : http::ServerStatistics::kBounds) {
-    char label[16];
-    std::snprintf(label, sizeof label, "%g", bound);
-    page.sample(std::string("cairn_http_request_duration_seconds_bucket{le=\"") + label + "\"}",
-                double(statistics.duration_buckets[bucket++]));
-  }
-  page.sample("cairn_http_request_duration_seconds_bucket{le=\"+Inf\"}", double(statistics.duration_buckets[bucket]));
-  page.sample("cairn_http_request_duration_seconds_sum", statistics.duration_sum);
-  page.sample("cairn_http_request_duration_seconds_count", double(statistics.duration_buckets[bucket]));
+  page.histogram("cairn_http_request_duration_seconds", "Time from a request's last byte to its response.",
+                 http::ServerStatistics::kBounds, statistics.duration_buckets, statistics.duration_sum);
+}
+
+// The names that all of Prometheus' own client libraries use.
+void render_process(Exposition& page) {
+  rusage used{};
+  getrusage(RUSAGE_SELF, &used);
+  const auto seconds = [](const timeval& time) { return double(time.tv_sec) + double(time.tv_usec) / 1e6; };
+  page.counter("process_cpu_seconds_total", "CPU that the server has used, without PostgreSQL's.",
+               seconds(used.ru_utime) + seconds(used.ru_stime));
+  long size = 0, resident = 0;
+  std::ifstream("/proc/self/statm") >> size >> resident;
+  page.gauge("process_resident_memory_bytes", "Memory that it holds.",
+             double(resident) * double(sysconf(_SC_PAGESIZE)));
+  page.gauge("process_start_time_seconds", "When it started.",
+             std::chrono::duration<double>(kStart.time_since_epoch()).count());
 }
 
 }  // namespace
 
 std::string render_metrics(const App& app) {
-  Page page;
+  Exposition page;
   page.family("cairn_build_info", "gauge", "The version that runs.");
-  page.sample("cairn_build_info{version=\"" + std::string(kVersion) + "\"}", 1);
+  page.sample("cairn_build_info", monitor::label_text({{"version", std::string(kVersion)}}), 1);
   if (app.cluster != nullptr) {
     page.gauge("cairn_postgres_ready", "1 while the embedded PostgreSQL takes connections.", app.cluster->ready());
     page.counter("cairn_postgres_restarts_total", "Restarts of the embedded PostgreSQL after it died.",
                  app.cluster->restarts());
   }
   page.gauge("cairn_disk_full", "1 while writes are refused because the disk is full.", app.disk_full);
+  render_process(page);
   render_pool(page, app.pool);
   render_server(page, app.server->statistics());
-  return page.take();
+  const db::StatementTimes& times = db::statement_times();
+  page.histogram("pg_stat_statements_exec_time", "Milliseconds that this server waited for its statements.",
+                 db::StatementTimes::kBoundsMs, times.buckets, times.sum_ms);
+  return page.take() + (app.reads ? app.reads->metrics() : "") + app.features->metrics();
 }
 
 }  // namespace cairn::app

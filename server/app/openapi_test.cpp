@@ -31,7 +31,7 @@ TEST(OpenApi, DescribesEveryRouteOfApiV1AndNoOther) {
     ServerConfig config;
     config.artifact_root = folder;
     config.port = 0;
-    const App app(config, reactor, nullptr, "host=/nonexistent");
+    const App app(config, reactor, nullptr, nullptr, "host=/nonexistent");
     for (const auto& route : app.router.routes()) {
       if (route->pattern.starts_with("/api/v1/")) served.insert(route->method + " " + route->pattern);
     }

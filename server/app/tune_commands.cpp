@@ -3,13 +3,11 @@
 #include <map>
 
 #include "app/commands.h"
-#include "app/database.h"
+#include "app/tune_database.h"
 #include "base/error.h"
-#include "base/log.h"
-#include "tuner/advise_cli.h"
-#include "tuner/profile_cli.h"
-#include "tuner/setup.h"
-#include "tuner/snapshots.h"
+#include "tuner/advise/advise_cli.h"
+#include "tuner/profile/profile_cli.h"
+#include "tuner/profile/setup.h"
 
 namespace cairn::app {
 namespace {
@@ -18,15 +16,6 @@ const std::map<std::string, tuner::Order> kOrders{{"total", tuner::Order::kTotal
                                                   {"max", tuner::Order::kMax},     {"calls", tuner::Order::kCalls},
                                                   {"rows", tuner::Order::kRows},   {"cache", tuner::Order::kCache},
                                                   {"temp", tuner::Order::kTemp},   {"wal", tuner::Order::kWal}};
-
-// What all commands share while one runs: its database, and where the tuner keeps what it remembers of it.
-struct TuneDatabase {
-  explicit TuneDatabase(const ServerConfig& config, const std::string& state_dir)
-      : database(config),
-        state_directory(state_dir.empty() ? tuner::state_directory(config.data_dir, config.database_url) : state_dir) {}
-  CommandDatabase database;
-  std::string state_directory;
-};
 
 void add_profile(CommandLine& line, CLI::App* tune) {
   CLI::App* command = line.add(tune, "profile", "Show the statements that take the database's time");
@@ -50,6 +39,8 @@ void add_profile(CommandLine& line, CLI::App* tune) {
   command->add_flag("--tables", options->tables, "Show the tables that are read as a whole, too");
   command->add_option("--samples", options->samples, "Look so often at what sessions wait for")
       ->check(CLI::Range(1, 100000));
+  command->add_option("--log", options->log,
+                      "The server's log, on this machine (default: read through the server, where it may be)");
   command->add_flag("--save", options->save, "Keep the counters as a snapshot");
   command->add_option("--state-dir", options->state_directory,
                       "Where snapshots are (default: tuner in the data directory; for --database-url a folder of its "
@@ -57,11 +48,10 @@ void add_profile(CommandLine& line, CLI::App* tune) {
   command->add_flag("--json", options->json, "Print one JSON object");
   line.add_settings(command, {"data_dir", "database_url", "postgres_bin"});
   line.on(command, [&line, options, order] {
-    log::configure(log::Format::kText, "warn");
-    const TuneDatabase place(line.settings(), options->state_directory);
+    const TuneDatabase database(line.settings());
     options->order = kOrders.at(*order);
-    options->connection_string = place.database.connection_string();
-    options->state_directory = place.state_directory;
+    options->connection_string = database.connection_string();
+    options->state_directory = database.state_directory(options->state_directory);
     return tuner::run_profile(*options, std::cout, std::cerr);
   });
 }
@@ -79,6 +69,10 @@ void add_advise(CommandLine& line, CLI::App* tune) {
       ->add_option("--since", options->since,
                    "Only what was counted since this snapshot of `profile`; last: the newest")
       ->excludes(files);
+  command
+      ->add_option("--log", options->log,
+                   "The server's log, on this machine (default: read through the server, where it may be)")
+      ->excludes(files);
   command->add_option("--top", options->top, "Only so many statements, those with the most time (default: 500)")
       ->check(CLI::Range(1, 1000000));
   command->add_option("--budget-mb", options->budget_mb, "Megabytes that all indexes together may have")
@@ -91,16 +85,21 @@ void add_advise(CommandLine& line, CLI::App* tune) {
       ->check(CLI::Range(0.1, 86400.0));
   command->add_option("--planner-calls", options->limits.calls_max, "Questions to the planner (default: 100000)")
       ->check(CLI::Range(1, 1000000000));
+  command
+      ->add_option("--max-db-cpu", options->limits.cpu_percent_max,
+                   "Per cent of one core of the server that planning may take (default: 50)")
+      ->check(CLI::Range(0.1, 100.0));
+  command->add_option("--clone-url", options->limits.planner,
+                      "Plan on this clone instead: a restored backup, a replica that was promoted");
   command->add_flag("--allow-extension", options->limits.allow_extension,
                     "CREATE EXTENSION hypopg, where it is not there");
   command->add_option("--state-dir", options->state_directory, "Where the advice is kept (default: as for profile)");
   command->add_flag("--json", options->json, "Print one JSON object");
   line.add_settings(command, {"data_dir", "database_url", "postgres_bin"});
   line.on(command, [&line, options] {
-    log::configure(log::Format::kText, "warn");
-    const TuneDatabase place(line.settings(), options->state_directory);
-    options->connection_string = place.database.connection_string();
-    options->state_directory = place.state_directory;
+    const TuneDatabase database(line.settings());
+    options->connection_string = database.connection_string();
+    options->state_directory = database.state_directory(options->state_directory);
     return tuner::run_advise(*options, std::cout, std::cerr);
   });
 }
@@ -115,8 +114,7 @@ void add_setup(CommandLine& line, CLI::App* tune) {
   command->add_flag("--json", options->json, "Print one JSON object");
   line.add_settings(command, {"data_dir", "database_url", "postgres_bin"});
   line.on(command, [&line, options] {
-    log::configure(log::Format::kText, "warn");
-    const CommandDatabase database(line.settings());
+    const TuneDatabase database(line.settings());
     options->connection_string = database.connection_string();
     return tuner::run_setup(*options, std::cout);
   });
@@ -134,6 +132,12 @@ void add_tune(CommandLine& line) {
   add_tune_explain(line, tune);
   add_setup(line, tune);
   add_advise(line, tune);
+  add_tune_prove(line, tune);
+  add_tune_refresh(line, tune);
+  add_tune_apply(line, tune);
+  add_tune_guard(line, tune);
+  add_tune_autopilot(line, tune);
+  add_tune_report(line, tune);
 }
 
 }  // namespace cairn::app

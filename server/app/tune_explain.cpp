@@ -4,10 +4,9 @@
 #include <iterator>
 
 #include "app/commands.h"
-#include "app/database.h"
+#include "app/tune_database.h"
 #include "base/error.h"
-#include "base/log.h"
-#include "tuner/explain.h"
+#include "tuner/plan/explain.h"
 
 namespace cairn::app {
 namespace {
@@ -31,12 +30,11 @@ std::string contents(const std::string& file) {
 }
 
 int run(const CommandLine& line, Options& options) {
-  log::configure(log::Format::kText, "warn");
   if (options.explain.statement == kStandardInput) options.file = kStandardInput;
   if (!options.file.empty()) options.explain.statement = contents(options.file);
   for (const std::string& value : options.parameters)
     options.explain.parameters.push_back(value == kNullParameter ? std::nullopt : std::optional(value));
-  const CommandDatabase database(line.settings());
+  const TuneDatabase database(line.settings());
   return tuner::run_explain(database.connection_string(), options.explain, options.json, std::cout);
 }
 
@@ -53,6 +51,12 @@ void add_tune_explain(CommandLine& line, CLI::App* tune) {
   command->add_flag("--analyze", options->explain.analyze,
                     "Run it (read-only, rolled back) and show what really happened; only a SELECT, VALUES or TABLE");
   command->add_option("--parameters", options->parameters, "Values for $1, $2, …; \\N is NULL")->type_name("VALUE");
+  command
+      ->add_flag("--logged", options->explain.logged,
+                 "The plan of its slowest call in the server's log (auto_explain); the statement or profile's id")
+      ->excludes("--analyze");
+  command->add_option("--log", options->explain.log,
+                      "The server's log, on this machine (default: read through the server, where it may be)");
   command->add_option("--timeout-s", options->explain.timeout_s, "Stop it after so many seconds (default: 60)")
       ->check(CLI::Range(1, 86400));
   command->add_flag("--json", options->json, "Print JSON, with PostgreSQL's own plan in it");

@@ -5,6 +5,7 @@
 #include "app/database.h"
 #include "base/log.h"
 #include "base/table.h"
+#include "db/pooler.h"
 #include "workload/api.h"
 
 namespace cairn::app {
@@ -22,7 +23,9 @@ void add(CommandLine& line, CLI::App* command, std::function<int(const std::stri
   line.add_settings(command, {"data_dir", "database_url", "postgres_bin"});
   line.on(command, [&line, as_json, action = std::move(action)] {
     log::configure(log::Format::kText, "warn");
-    const CommandDatabase database(line.settings());
+    const ServerConfig config = line.settings();
+    if (!config.database_url.empty()) db::require_session(config.database_url, "cairn workload");
+    const CommandDatabase database(config);
     return action(database.connection_string(), *as_json);
   });
 }
@@ -69,6 +72,8 @@ void add_run(CommandLine& line, CLI::App* parent) {
       ->add_option("--files", options->files,
                    "SQL files instead, or directories of them: each statement is a family of its own")
       ->excludes(mix);
+  command->add_option("--replace", options->replacements,
+                      "FAMILY=FILE: the family's statement is the one in this file, with the same parameters");
   command
       ->add_option("--writes", options->writes_percent,
                    "Percent of the requests that insert a training run or a deployment (default: 0)")

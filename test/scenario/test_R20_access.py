@@ -1,0 +1,156 @@
+"""R20: readers and writers, refusals in the audit, a certificate renewed without a restart, the database's read-only role."""
+import hashlib
+import os
+import pathlib
+import shutil
+import socket
+import ssl
+import subprocess
+import tempfile
+import time
+
+import pytest
+import requests
+from servers import Server, free_port
+
+pytestmark = pytest.mark.skipif(os.environ.get("CAIRN_TEST_TARGET") == "mlflow", reason="access is Cairn's own")
+psycopg2 = pytest.importorskip("psycopg2")
+
+PATIENCE_SECONDS = 60
+
+
+def eventually(condition):
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        time.sleep(0.05)
+    raise AssertionError("it did not come true in time")
+
+
+def certificate(folder, serial):
+    """A certificate of its own for this machine, and its key."""
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+                    "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-set_serial", str(serial),
+                    "-keyout", folder / f"key{serial}.pem", "-out", folder / f"cert{serial}.pem"], check=True, capture_output=True)
+    return folder / f"cert{serial}.pem", folder / f"key{serial}.pem"
+
+
+@pytest.fixture(scope="module")
+def guarded():
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="cairn-access-"))
+    folder.chmod(0o755)  # the embedded PostgreSQL runs as another user
+    entries = [("rita", "of rita", 'role = "reader"'), ("will", "of will", 'role = "writer"'), ("old", "of old", "")]
+    (folder / "credentials.toml").write_text("".join(
+        f'[[tokens]]\nname = "{name}"\nsha256 = "{hashlib.sha256(token.encode()).hexdigest()}"\n{role}\n' for name, token, role in entries))
+    for file, source in zip(("cert.pem", "key.pem"), certificate(folder, 1)):
+        shutil.copy(source, folder / file)
+    port = free_port()
+    running = Server([os.environ["CAIRN_BIN"], "serve", "--data-dir", str(folder / "data"), "--port", str(port), "--credentials",
+                      str(folder / "credentials.toml"), "--tls-certificate", str(folder / "cert.pem"), "--tls-key", str(folder / "key.pem")],
+                     port, folder / "server.log")
+    running.url, running.port, running.folder = f"https://127.0.0.1:{port}", port, folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REQUESTS_CA_BUNDLE", str(folder / "cert1.pem"))
+        running.wait()
+    yield running
+    running.stop()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def call(server, token, method, path, **arguments):
+    return requests.request(method, server.url + path, verify=False, timeout=60,
+                            headers={"Authorization": f"Bearer {token}"} if token else {}, **arguments)
+
+
+def direct(server, sql, user="postgres"):
+    connection = psycopg2.connect(host=str(server.folder / "data" / "run"), user=user, dbname="cairn")
+    try:
+        with connection, connection.cursor() as cursor:
+            cursor.execute(sql)
+            return cursor.fetchall() if cursor.description else None
+    finally:
+        connection.close()
+
+
+API = "/api/2.0/mlflow/"
+pytestmark = [pytestmark, pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")]
+
+
+def test_R20_a_reader_looks_and_searches_and_changes_nothing(guarded):
+    made = call(guarded, "of will", "POST", API + "experiments/create", json={"name": "mine"})
+    assert made.ok, made.text
+    experiment = made.json()["experiment_id"]
+    assert call(guarded, "of old", "POST", API + "runs/create", json={"experiment_id": experiment}).ok
+    for method, path, arguments in (("GET", API + "experiments/get", {"params": {"experiment_id": experiment}}),
+                                    ("POST", API + "runs/search", {"json": {"experiment_ids": [experiment]}}),
+                                    ("POST", API + "experiments/search", {"json": {"max_results": 5}}),
+                                    ("GET", "/api/v1/collections", {})):
+        assert call(guarded, "of rita", method, path, **arguments).ok, path
+    before = direct(guarded, "SELECT (SELECT count(*) FROM tracking.experiments), (SELECT count(*) FROM registry.models)")
+    for method, path in (("POST", API + "experiments/create"), ("POST", API + "experiments/delete"), ("POST", API + "runs/create"),
+                         ("POST", API + "registered-models/create"), ("DELETE", API + "registered-models/delete"),
+                         ("PATCH", API + "registered-models/update"), ("POST", "/api/v1/collections"), ("POST", "/api/v1/jobs"),
+                         ("PUT", "/api/2.0/mlflow-artifacts/artifacts/x"), ("POST", "/api/v1/features/apply")):
+        refused = call(guarded, "of rita", method, path, json={"name": "not mine", "experiment_id": experiment})
+        assert refused.status_code == 403 and refused.json()["error_code"] == "PERMISSION_DENIED", (path, refused.text)
+    assert direct(guarded, "SELECT (SELECT count(*) FROM tracking.experiments), (SELECT count(*) FROM registry.models)") == before
+
+
+def test_R20_every_refusal_is_in_the_audit(guarded):
+    def refusals(actor):
+        return dict(direct(guarded, "SELECT object_id, sum((details->>'count')::int)::int FROM audit.events"
+                                    f" WHERE action = 'refuse' AND actor = '{actor}' GROUP BY 1"))
+    known, nobody = refusals("rita"), refusals("(nobody known)")
+    for _ in range(3):
+        assert call(guarded, "of rita", "POST", API + "runs/delete", json={"run_id": "x"}).status_code == 403
+    for token in ("wrong", None):
+        assert call(guarded, token, "GET", API + "experiments/search").status_code == 401
+    assert call(guarded, "wrong", "GET", "/nothing/here").status_code == 401
+    eventually(lambda: refusals("rita").get(API + "runs/delete", 0) == known.get(API + "runs/delete", 0) + 3)
+    eventually(lambda: refusals("(nobody known)").get(API + "experiments/search", 0) == nobody.get(API + "experiments/search", 0) + 2)
+    eventually(lambda: refusals("(nobody known)").get("(no route)", 0) == nobody.get("(no route)", 0) + 1)
+
+
+def serial(server):
+    """Of the certificate that a new connection gets."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as plain, context.wrap_socket(plain) as tls:
+        text = subprocess.run(["openssl", "x509", "-inform", "DER", "-noout", "-serial"], input=tls.getpeercert(True), capture_output=True, check=True).stdout
+    return int(text.decode().strip().partition("=")[2], 16)
+
+
+def test_R20_a_renewed_certificate_is_taken_without_a_restart(guarded):
+    assert serial(guarded) == 1
+    with requests.Session() as session:  # that stays open over it
+        session.headers["Authorization"] = "Bearer of will"
+        session.trust_env, session.verify = False, str(guarded.folder / "cert1.pem")
+        assert session.get(guarded.url + "/version", timeout=30).ok
+        second, key = certificate(guarded.folder, 2)
+        shutil.copy(second, guarded.folder / "cert.pem")  # for a moment the key is another's
+        eventually(lambda: "cannot be used" in (guarded.folder / "server.log").read_text())
+        assert serial(guarded) == 1
+        shutil.copy(key, guarded.folder / "key.pem")
+        eventually(lambda: serial(guarded) == 2)
+        assert session.get(guarded.url + "/version", timeout=30).ok
+
+
+def test_R20_the_databases_reader_reads_everything_and_writes_nothing(guarded):
+    direct(guarded, "CREATE ROLE looker LOGIN IN ROLE cairn_reader")
+    # What it may, by the catalog: on all tables, views, sequences and schemas that are not PostgreSQL's.
+    assert direct(guarded, """
+        SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+        WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' AND relkind IN ('r', 'p', 'v', 'm')
+        AND (has_table_privilege('looker', c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')
+             OR (nspname NOT IN ('public', 'cairn') AND NOT has_table_privilege('looker', c.oid, 'SELECT')))""") == []
+    assert direct(guarded, "SELECT nspname FROM pg_namespace WHERE has_schema_privilege('looker', oid, 'CREATE')") == []
+    assert direct(guarded, "SELECT has_database_privilege('looker', 'cairn', 'TEMPORARY'), has_database_privilege('looker', 'cairn', 'CREATE')") == [(False, False)]
+    # And by trying.
+    assert direct(guarded, "SET ROLE looker; SELECT count(*) >= 0 FROM tracking.training_runs") == [(True,)]
+    for sql in ("INSERT INTO tracking.experiments (name) VALUES ('x')", "UPDATE registry.models SET description = ''", "DELETE FROM audit.events",
+                "TRUNCATE jobs.jobs", "CREATE TABLE public.x (x int)", "CREATE TEMP TABLE x (x int)", "DROP TABLE tracking.training_runs",
+                "SELECT tracking.append_metrics(ARRAY[1::bigint], ARRAY[1], ARRAY[1::bigint], ARRAY[1::bigint], ARRAY[1::float8])"):
+        with pytest.raises(psycopg2.Error) as refused:
+            direct(guarded, "SET ROLE looker; " + sql)
+        assert refused.value.pgcode == "42501", (sql, refused.value)
