@@ -6,11 +6,14 @@
 
 #include "base/error.h"
 #include "demo/api.h"
+#include "demo/features.h"
+#include "demo/manual.h"
 #include "demo/neighbors.h"
 #include "demo/queries.h"
 #include "demo/report.h"
 #include "demo/server_process.h"
 #include "demo/sweep.h"
+#include "demo/tuning.h"
 
 namespace cairn::demo {
 namespace {
@@ -69,7 +72,10 @@ class Demo {
   void use_deployed(Step& step);
   void audit(Step& step);
   void vectors(Step& step);
+  void features(Step& step);
+  void manual(Step& step);
   void ask(const DashboardQuery& query, Step& step);
+  void tune();
 
   Database& database();
   // The best of these runs that the server knows, by validation accuracy, then loss.
@@ -82,6 +88,7 @@ class Demo {
   std::unique_ptr<ServerProcess> server_;
   std::unique_ptr<Client> client_;
   std::unique_ptr<Database> database_;
+  std::unique_ptr<Tuning> tuning_;
   Digits digits_;
   std::string experiment_id_;
   std::vector<Run> runs_;
@@ -110,8 +117,26 @@ void Demo::run() {
   add("use", &Demo::use_deployed);
   add("audit", &Demo::audit);
   add("vectors", &Demo::vectors);
+  add("features", &Demo::features);
+  add("manual", &Demo::manual);
   for (const DashboardQuery& query : dashboard_queries())
     report_.step(query.name, [this, &query](Step& step) { ask(query, step); });
+  tune();
+}
+
+void Demo::tune() {
+  const auto add = [this](const char* name, const char* doing, void (Tuning::*step)(Step&)) {
+    report_.step(name, [this, doing, step](Step& current) {
+      report_.progress(doing);
+      if (!tuning_) tuning_ = std::make_unique<Tuning>(*server_, options_.keep);
+      ((*tuning_).*step)(current);
+    });
+  };
+  add("slow", "filling a registry's database that has no indexes, and putting a load on it", &Tuning::slow);
+  add("advise", "asking what would make it faster", &Tuning::advise);
+  add("prove", "trying that on a copy", &Tuning::prove);
+  add("apply", "making what was proved", &Tuning::apply);
+  add("tuned", "putting the same load on it again", &Tuning::measure);
 }
 
 void Demo::start_server(Step& step) {
@@ -346,6 +371,17 @@ void Demo::vectors(Step& step) {
   find_neighbors(database(), digits_, step);
 }
 
+void Demo::features(Step& step) { keep_features(*client_, digits_, step); }
+
+void Demo::manual(Step& step) {
+  if (!manual_available()) {
+    step.summary = "left out: PostgreSQL's manual is not installed (apt-get install postgresql-doc-15)";
+    return;
+  }
+  report_.progress("reading PostgreSQL's manual");
+  search_manual(*client_, vector_available(database()), step);
+}
+
 Database& Demo::database() {
   if (!database_) database_ = std::make_unique<Database>(server_->connection_string());
   return *database_;
@@ -372,7 +408,8 @@ int run_demo(const Options& options, std::ostream& out) {
   const bool keep = options.keep && demo.server_runs();
   report.finish(demo.url(), keep);
   if (keep) {
-    std::cerr << "The server stays up at " << demo.url() << ": mlflow.set_tracking_uri(\"" << demo.url()
+    std::cerr << "The server stays up at " << demo.url()
+              << ": look at it in a browser, or with mlflow.set_tracking_uri(\"" << demo.url()
               << "\"). Ctrl-C ends it and removes its data." << std::endl;
     while (!stop_wanted() && demo.server_runs()) wait_ms(200);
   }
