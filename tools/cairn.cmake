@@ -1,4 +1,4 @@
-# How Cairn's modules become targets. A module is a folder server/<name>:
+# How Cairn's modules become targets. A module is a folder server/<name>, with folders of its own where it is large:
 #   *.cpp                        library cairn_<name> (all but the kinds below)
 #   *_test.cpp                   program <name>_test: needs no database
 #   *_pgtest.cpp                 program <name>_pgtest: makes its own databases, may use `schema` too
@@ -14,7 +14,7 @@ file(WRITE ${CMAKE_BINARY_DIR}/generated/empty.cpp "")
 function(cairn_module name)
   cmake_parse_arguments(arg "" "" "DEPENDS" ${ARGN})
   set(dir ${CMAKE_SOURCE_DIR}/server/${name})
-  file(GLOB sources CONFIGURE_DEPENDS ${dir}/*.cpp)
+  file(GLOB sources CONFIGURE_DEPENDS ${dir}/*.cpp ${dir}/*/*.cpp)
   list(FILTER sources EXCLUDE REGEX "(_test|_pgtest|_fuzz|/main)\\.cpp$")
   if(NOT sources)
     set(sources ${CMAKE_BINARY_DIR}/generated/empty.cpp)
@@ -23,15 +23,29 @@ function(cairn_module name)
   target_include_directories(cairn_${name} PUBLIC ${CMAKE_SOURCE_DIR}/server ${CMAKE_BINARY_DIR}/generated)
   list(TRANSFORM arg_DEPENDS PREPEND cairn_)
   target_link_libraries(cairn_${name} PUBLIC ${arg_DEPENDS})
+  cairn_precompile(cairn_${name})
 
   if(CAIRN_TESTS)
-    cairn_test(${name}_test "${dir}/*_test.cpp" cairn_${name})
+    cairn_test(${name}_test "${dir}/*_test.cpp;${dir}/*/*_test.cpp" cairn_${name})
     # A test with a database wants the tables in it, which are made by a module that its own need not know.
-    cairn_test(${name}_pgtest "${dir}/*_pgtest.cpp" cairn_${name} cairn_schema)
+    cairn_test(${name}_pgtest "${dir}/*_pgtest.cpp;${dir}/*/*_pgtest.cpp" cairn_${name} cairn_schema)
   endif()
   if(CAIRN_FUZZ)
-    cairn_fuzzers(server "${dir}/*_fuzz.cpp" Threads::Threads simdjson::simdjson OpenSSL::Crypto spdlog::spdlog Boost::headers
+    cairn_fuzzers(server "${dir}/*_fuzz.cpp;${dir}/*/*_fuzz.cpp" Threads::Threads simdjson::simdjson OpenSSL::Crypto spdlog::spdlog Boost::headers
                   PkgConfig::libpq)
+  endif()
+endfunction()
+
+# One precompiled header for all of the server, made with cairn_base.
+function(cairn_precompile target)
+  if(NOT CAIRN_BUILD_ONCE)
+    return()
+  endif()
+  if(target STREQUAL cairn_base)
+    target_precompile_headers(cairn_base PRIVATE <algorithm> <chrono> <filesystem> <fstream> <functional> <map> <memory> <optional> <set>
+                              <sstream> <string> <vector> <fmt/format.h> <fmt/chrono.h> <simdjson.h>)
+  else()
+    target_precompile_headers(${target} REUSE_FROM cairn_base)
   endif()
 endfunction()
 
@@ -58,6 +72,9 @@ function(cairn_test program pattern) # library...
   if(sources)
     add_executable(${program} ${sources})
     target_link_libraries(${program} PRIVATE ${ARGN} GTest::gtest GTest::gtest_main)
+    if(TARGET cairn_base AND NOT program STREQUAL core_test)
+      cairn_precompile(${program})
+    endif()
     target_compile_definitions(${program} PRIVATE CAIRN_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
   endif()
 endfunction()
@@ -155,11 +172,16 @@ function(cairn_extension)
                      DEPENDS ${join} ${dir}/vector.control ${scripts} VERBATIM)
   add_custom_target(vector_sql ALL DEPENDS ${out}/vector.control)
 
-  # In dev too, for the test of the package.
-  set(make_deb ${CMAKE_SOURCE_DIR}/tools/make_deb)
-  add_custom_command(OUTPUT ${out}/deb.stamp
-                     COMMAND ${make_deb} ${out} ${CMAKE_BINARY_DIR}
-                     COMMAND ${CMAKE_COMMAND} -E touch ${out}/deb.stamp
-                     DEPENDS vector ${out}/vector.control ${make_deb} ${CMAKE_SOURCE_DIR}/VERSION ${CMAKE_SOURCE_DIR}/CHANGELOG.md VERBATIM)
-  add_custom_target(vector_deb ALL DEPENDS ${out}/deb.stamp)
+  cairn_deb(vector vector ${out}/vector.control)
+endfunction()
+
+# Target <name>_deb: the Debian package packaging/make_deb makes of what DEPENDS on. In dev too, for the tests of the packages.
+function(cairn_deb name) # dependency...
+  file(GLOB parts CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/packaging/*)
+  set(stamp ${CMAKE_BINARY_DIR}/${name}_deb.stamp)
+  add_custom_command(OUTPUT ${stamp}
+                     COMMAND ${CMAKE_SOURCE_DIR}/packaging/make_deb ${name} ${CMAKE_BINARY_DIR}
+                     COMMAND ${CMAKE_COMMAND} -E touch ${stamp}
+                     DEPENDS ${ARGN} ${parts} ${CMAKE_SOURCE_DIR}/VERSION ${CMAKE_SOURCE_DIR}/CHANGELOG.md VERBATIM)
+  add_custom_target(${name}_deb ALL DEPENDS ${stamp})
 endfunction()

@@ -8,6 +8,7 @@ all of them, or a pytest file; failing those, every GoogleTest case and pytest t
 skipped test is a failure.
 """
 import argparse
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -23,31 +24,54 @@ import xml.etree.ElementTree
 
 PROGRAM_SECONDS = 300  # a GoogleTest program or fuzzer that takes longer hangs
 PYTEST_SECONDS = 7200  # a single test of it has its own limit
+PYTEST_WORKERS = 2
+# They judge by times that they measure, and share pg_stat_statements, which is the whole server's.
+TUNER_PROGRAM = "tuner_pgtest"
+TUNER_FILES = re.compile(r"test_(tune_|workload|tutorial_performance)")
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+running = set()  # processes that have been started and not waited for
 
 
 class Tally:
     def __init__(self):
-        self.passed, self.failed, self.skipped = 0, [], []
+        self.passed, self.failed, self.skipped = [], [], []
 
     def add(self, name, outcome, reason=""):
-        if outcome == "passed":
-            self.passed += 1
-        else:
-            getattr(self, outcome).append(f"{name}: {reason}" if reason else name)
+        getattr(self, outcome).append(f"{name}: {reason}" if reason else name)
 
 
 def run(command, seconds=PROGRAM_SECONDS, **options):
     """Exit code, or None when the time is up. Nothing that the program started in its session outlives it then."""
     process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, **options)
+    running.add(process)
     try:
         return process.wait(seconds)
-    except BaseException as stopped:  # Ctrl-C and SIGTERM too: the new session does not see them
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        end(process)
+
+
+def end(process):
+    if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        if isinstance(stopped, subprocess.TimeoutExpired):
-            return None
-        raise
+    running.discard(process)
+
+
+def side_by_side(function, items):
+    """Calls function with each item, as many at a time as there are processors."""
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        try:
+            for _ in pool.map(function, items):
+                pass
+        except BaseException:  # Ctrl-C and SIGTERM too, which the programs' own sessions do not see
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in list(running):
+                end(process)
+            raise
 
 
 def run_gtest(program, case_filter, tally):
@@ -62,17 +86,18 @@ def run_gtest(program, case_filter, tally):
     if code != 0:
         # What the cases printed, less the frame around those that passed.
         print(re.sub(r"^\[( +OK|-+|=+).*\n|^\[ RUN .*\n(?=\[ +OK)", "", text, flags=re.M), flush=True)
-    failed_before = len(tally.failed)
+    said = False
     for suite in suites:
         for case in suite["testsuite"]:
             name = f"{program.name} {suite['name']}.{case['name']}"
             if case.get("failures"):
+                said = True
                 tally.add(name, "failed", case["failures"][0]["failure"].splitlines()[0])
             elif case["result"] == "SKIPPED" or case["status"] == "NOTRUN":
                 tally.add(name, "skipped", "skipped by itself or disabled")
             else:
                 tally.add(name, "passed")
-    if code != 0 and len(tally.failed) == failed_before:
+    if code != 0 and not said:
         last = (re.findall(r"^\[ RUN +\] (.*)", text, re.M) or ["start"])[-1]
         tally.add(f"{program.name} {last}", "failed", "ran out of time" if code is None else f"ended with {code}")
     print(f"-- {program.name}: {time.monotonic() - started:.1f} s", flush=True)
@@ -101,13 +126,18 @@ def run_regress(names, output, tally):
     print(f"-- regress: {time.monotonic() - started:.1f} s", flush=True)
 
 
-def run_pytest(python, arguments, tally):
+def run_pytest(python, options, files, workers, tally):
+    """As many files at a time as there are workers, each whole in one process: most tests wait for a server more than they work."""
     with tempfile.TemporaryDirectory() as folder:
         report = pathlib.Path(folder, "report.xml")
-        code = run([python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout=300", "--durations=5",
-                    f"--junitxml={report}", *arguments],
+        code = run([python, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--numprocesses={workers}", "--dist=loadfile",
+                    "--timeout=300", "--durations=10", f"--junitxml={report}", *options, *files],
                    PYTEST_SECONDS, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
-        cases = list(xml.etree.ElementTree.parse(report).iter("testcase")) if report.exists() else []
+        add_pytest_report(code, report, tally)
+
+
+def add_pytest_report(code, report, tally):
+    cases = list(xml.etree.ElementTree.parse(report).iter("testcase")) if report.exists() else []
     failed_before = len(tally.failed)
     for case in cases:
         name = f"{case.get('classname')} {case.get('name')}".strip()
@@ -152,10 +182,15 @@ def gtest_cases(program, part):
 def programs(folder, suffixes):
     found = sorted(folder.glob("*")) if folder.is_dir() else []
     # A program whose sources are gone may still lie in the build folder.
-    sources = {f.stem for part in ("server", "core") for f in ROOT.glob(f"{part}/*/*_fuzz.cpp")}
-    sources |= {f"{f.parent.name}_{kind}" for kind in ("test", "pgtest") for f in ROOT.glob(f"server/*/*_{kind}.cpp")}
+    sources = {f.stem for part in ("server", "core") for f in ROOT.glob(f"{part}/**/*_fuzz.cpp")}
+    server = ROOT / "server"
+    sources |= {f"{f.relative_to(server).parts[0]}_{kind}" for kind in ("test", "pgtest") for f in server.glob(f"**/*_{kind}.cpp")}
     sources |= {"core_test" for _ in ROOT.glob("core/*/*_test.cpp")}
-    return [p for p in found if p.name.endswith(suffixes) and p.name in sources and os.access(p, os.X_OK)]
+    built = [p for p in found if p.name.endswith(suffixes) and os.access(p, os.X_OK)]
+    unknown = [p.name for p in built if p.name not in sources]
+    if unknown and os.environ.get("CI"):
+        sys.exit(f"run_tests: no sources were found of {', '.join(unknown)}, which would not be run")
+    return [p for p in built if p.name in sources]
 
 
 def main():
@@ -179,26 +214,28 @@ def main():
     def named(program):
         return args.name in (program.name, program.name.rsplit("_", 1)[0])
 
-    filters, pytest_arguments = {program: "*" for program in gtests}, files
+    filters, pytest_options = {program: "*" for program in gtests}, []
     if args.name:
         chosen = [p for p in gtests if named(p)], [t for t in regress if args.name in ("regress", t)], \
             [f for f in files if args.name in (f.name, f.stem, f.stem[5:], str(f.relative_to(ROOT)))], [p for p in fuzzers if named(p)]
         if any(chosen):
-            gtests, regress, pytest_arguments, fuzzers = chosen
+            gtests, regress, files, fuzzers = chosen
             filters = {program: "*" for program in gtests}
         else:
             filters = {p: ":".join(cases) for p in gtests if (cases := gtest_cases(p, args.name))}
-            pytest_arguments = ["-k", args.name, *files] if files else []
+            pytest_options = ["-k", args.name]
             regress, fuzzers = [], []
 
-    for program, case_filter in filters.items():
-        run_gtest(program, case_filter, tally)
+    quick = sorted((p for p in filters if p.name != TUNER_PROGRAM), key=lambda p: not p.name.endswith("_pgtest"))
+    side_by_side(lambda program: run_gtest(program, filters[program], tally), quick)
+    for program in filters.keys() - set(quick):
+        run_gtest(program, filters[program], tally)
     if regress:
         run_regress(regress, args.bin.resolve().parent / "regress", tally)
-    if pytest_arguments:
-        run_pytest(python, [str(argument) for argument in pytest_arguments], tally)
-    for program in fuzzers:
-        run_fuzzer(program, tally)
+    of_tuner = [f for f in files if TUNER_FILES.match(f.name)]
+    groups = [(of_tuner, 1), ([f for f in files if f not in of_tuner], PYTEST_WORKERS)]
+    side_by_side(lambda group: run_pytest(python, pytest_options, *group, tally), [group for group in groups if group[0]])
+    side_by_side(lambda program: run_fuzzer(program, tally), fuzzers)
 
     for kind in ("skipped", "failed"):
         for line in getattr(tally, kind):
@@ -208,7 +245,7 @@ def main():
         tally.failed.append("no test")
     if tally.skipped and os.environ.get("CI"):
         print("in CI a skipped test is a failure")
-    print(f"{tally.passed} passed, {len(tally.failed)} failed, {len(tally.skipped)} skipped")
+    print(f"{len(tally.passed)} passed, {len(tally.failed)} failed, {len(tally.skipped)} skipped")
     sys.exit(1 if tally.failed or (tally.skipped and os.environ.get("CI")) else 0)
 
 

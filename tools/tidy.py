@@ -85,9 +85,9 @@ def check_layering(file, lines, arrows):
         include = re.match(r'\s*#include "([^"]+)"', line)
         if not include:
             continue
-        folder, _, header = include[1].rpartition("/")
-        if not folder:
-            complain(file, number, f'includes are written from server/: #include "{module}/{header}"')
+        folder, _, header = include[1].partition("/")
+        if not header:
+            complain(file, number, f'includes are written from server/: #include "{module}/{folder}"')
         elif folder not in arrows:
             continue  # generated, or a library's own header
         elif folder not in allowed and not anything:
@@ -132,8 +132,8 @@ def check_words(file, lines):
 
 def check_names(file):
     parts = file.relative_to(ROOT).parts
-    if parts[0] == "server" and file.suffix == ".cpp" and len(parts) != 3:
-        complain(file, 1, "sources lie in server/<module>/ itself: no glob looks deeper")
+    if parts[0] == "server" and file.suffix == ".cpp" and len(parts) not in (3, 4):
+        complain(file, 1, "sources lie in server/<module>/ or a folder there: no glob looks deeper")
     if parts[0] == "core" and file.suffix == ".cpp" and len(parts) != 3:
         complain(file, 1, "sources lie in core/<part>/ itself: no glob looks deeper")
     kinds = {"server": "test|pgtest|fuzz", "core": "test|fuzz"}.get(parts[0], "(?!)")

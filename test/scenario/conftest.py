@@ -5,8 +5,11 @@ own, so that a test is proved right before it judges Cairn. Tests share the serv
 and never count what they did not make.
 """
 import contextlib
+import fcntl
+import os
 import pathlib
 import shutil
+import subprocess
 import tempfile
 import uuid
 
@@ -83,6 +86,29 @@ def error_of(call, *arguments, **options):
 @pytest.fixture(name="error_of")
 def error_of_fixture():
     return error_of
+
+
+@pytest.fixture(scope="session")
+def npm_modules():
+    """The build folder with npm/*.js and npm/*.mjs beside the modules that package-lock.json pins; installed once."""
+    if not shutil.which("npm"):
+        pytest.skip("npm is not installed: ./dev setup")
+    source = pathlib.Path(__file__).parent / "npm"
+    installed = pathlib.Path(os.environ.get("CAIRN_SOURCE_DIR", source.parents[2])) / "build" / "npm"
+    installed.mkdir(parents=True, exist_ok=True)
+    with open(installed / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        stamp, wanted = installed / "stamp", (source / "package-lock.json").read_text()
+        if not stamp.exists() or stamp.read_text() != wanted:
+            for name in ("package.json", "package-lock.json"):
+                shutil.copy(source / name, installed)
+            done = subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=installed, capture_output=True, text=True, timeout=240)
+            if done.returncode != 0:
+                pytest.skip("npm cannot install the test clients: " + done.stderr.strip().splitlines()[-1])
+            stamp.write_text(wanted)
+        for program in source.glob("*.*js"):
+            shutil.copy(program, installed)
+    return installed
 
 
 @pytest.fixture(scope="session")

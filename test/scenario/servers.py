@@ -73,13 +73,18 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def start_cairn(folder, *options):
+def start_cairn(folder, *options, environment=None):
     binary = os.environ.get("CAIRN_BIN")
     assert binary, "set CAIRN_BIN to the binary to test"
     port = free_port()
-    running = Server([binary, "serve", "--data-dir", str(folder / "data"), "--port", str(port), *options], port, folder / "server.log")
+    running = Server([binary, "serve", "--data-dir", str(folder / "data"), "--port", str(port), *options], port, folder / "server.log",
+                     environment)
     running.data_dir = str(folder / "data")
-    return running.wait()
+    running.wait()
+    if os.environ.get("CAIRN_TEST_PARTITIONED"):  # the routes must not know the difference
+        subprocess.run([binary, "partitions", "convert", "tracking.training_runs", "--column", "created_at", "--data-dir", running.data_dir],
+                       check=True, capture_output=True, timeout=60)
+    return running
 
 
 def as_postgres(*command):

@@ -92,7 +92,7 @@ def test_exit_codes_say_what_went_wrong(cairn, unique):
     assert cairn("nothing", code=2)
 
 
-@pytest.mark.parametrize("command", ["serve", "demo", "migrate", "runs", "models", "jobs", "tune", "doctor", "credentials", "completion"])
+@pytest.mark.parametrize("command", ["serve", "demo", "migrate", "runs", "models", "jobs", "features", "tune", "doctor", "credentials", "completion"])
 def test_help_teaches_with_an_example(cairn, command):
     if command in ("credentials", "doctor"):
         assert "Usage" in cairn(command, "--help")

@@ -14,8 +14,9 @@ import requests
 
 pytestmark = pytest.mark.skipif(os.environ.get("CAIRN_TEST_TARGET") == "mlflow", reason="this is Cairn's own command")
 
-STEPS = ["server", "data", "sweep", "history", "choose", "register", "approve", "promote", "deploy", "use", "audit", "vectors",
-         "dashboard 1", "dashboard 2", "dashboard 3", "dashboard 4", "dashboard 5", "windows 1", "windows 2"]
+STEPS = ["server", "data", "sweep", "history", "choose", "register", "approve", "promote", "deploy", "use", "audit", "vectors", "features", "manual",
+         "dashboard 1", "dashboard 2", "dashboard 3", "dashboard 4", "dashboard 5", "windows 1", "windows 2",
+         "slow", "advise", "prove", "apply", "tuned"]
 
 
 def processes_below(folder):
@@ -62,10 +63,13 @@ def start(folder):
 
 @pytest.fixture
 def bare_postgres(folder):
-    """Programs of a PostgreSQL without the extension vector."""
+    """Programs of a PostgreSQL without the extensions vector and hypopg."""
     root = pathlib.Path(__file__).resolve().parents[2]
     tree = folder / "postgresql"
-    yield subprocess.run([root / "tools" / "pgtree", tree, "none"], check=True, capture_output=True, text=True).stdout.strip()
+    programs = subprocess.run([root / "tools" / "pgtree", tree, "none"], check=True, capture_output=True, text=True).stdout.strip()
+    for control in tree.rglob("hypopg.control"):
+        control.unlink()
+    yield programs
     shutil.rmtree(tree)
 
 
@@ -90,9 +94,16 @@ def test_every_step_holds(start):
     assert 0.95 <= vectors["recall"] <= 1 and 0.95 <= vectors["accuracy"] <= 1
     assert min(vectors["build_ms"], vectors["index_ms"], vectors["exact_ms"]) > 0
     assert figures["windows 1"]["rows"] == 2 * figures["sweep"]["epochs"] / figures["sweep"]["runs"]
+    made = figures["apply"]["statements"]
+    assert len(made) == figures["apply"]["changes"] == figures["prove"]["kept"] <= figures["advise"]["changes"]
+    assert any("CREATE INDEX CONCURRENTLY" in statement for statement in made)
+    assert figures["apply"]["undo"] == "cairn tune undo --all"
+    families = ["dashboard", "training-runs", "model-stats", "deployment-status", "total"]
+    assert [name.removesuffix(" p99_ms before") for name in figures["tuned"] if name.endswith(" p99_ms before")] == families
+    assert all(figures["tuned"][f"{name} {what}"] > 0 for name in families for what in ("mean_ms before", "p99_ms", "mean_ms"))
 
 
-def test_without_the_extension_too_the_kept_server_serves_what_was_made_until_it_is_told_to_stop(start, bare_postgres):
+def test_without_the_extensions_too_the_kept_server_serves_what_was_made_until_it_is_told_to_stop(start, bare_postgres):
     process = start("--keep", "--postgres-bin", bare_postgres)
     output = ""
     while not re.search(r"steps held", output):
@@ -100,10 +111,12 @@ def test_without_the_extension_too_the_kept_server_serves_what_was_made_until_it
         assert line, process.stderr.read()
         output += line
     assert f"{len(STEPS)} of {len(STEPS)} steps held" in output
-    assert "the extension vector is not installed" in output
+    assert "the extension vector is not installed" in output and "the extension hypopg is not installed" in output
     url = re.search(r"http://127\.0\.0\.1:\d+", output)[0]
     model = requests.get(url + "/api/2.0/mlflow/registered-models/get", params={"name": "digits"}, timeout=30).json()["registered_model"]
     assert model["aliases"] == [{"alias": "champion", "version": "2"}]
+    assert "<title>Cairn</title>" in requests.get(url, timeout=30).text
+    assert requests.get(url + "/api/v1/database/statements", timeout=30).json()["statements"]
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 0, err

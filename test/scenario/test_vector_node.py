@@ -1,36 +1,13 @@
 """npm's `pg` and `pgvector` under node: types, inserts, named statements, indexes, search, errors (npm/talk.js is the client)."""
-import fcntl
 import json
-import os
-import pathlib
-import shutil
 import subprocess
 
 import pytest
 
-SOURCE = pathlib.Path(__file__).parent / "npm"
-INSTALLED = pathlib.Path(os.environ.get("CAIRN_SOURCE_DIR", SOURCE.parents[2])) / "build" / "npm"
-
 
 @pytest.fixture(scope="module")
-def program():
-    """talk.js in the build folder, beside the modules that package-lock.json pins; installed once."""
-    if not shutil.which("npm"):
-        pytest.skip("npm is not installed: ./dev setup")
-    INSTALLED.mkdir(parents=True, exist_ok=True)
-    with open(INSTALLED / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        stamp, wanted = INSTALLED / "stamp", (SOURCE / "package-lock.json").read_text()
-        if not stamp.exists() or stamp.read_text() != wanted:
-            for name in ("package.json", "package-lock.json"):
-                shutil.copy(SOURCE / name, INSTALLED)
-            done = subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=INSTALLED, capture_output=True, text=True,
-                                  timeout=240)
-            if done.returncode != 0:
-                pytest.skip("npm cannot install pg and pgvector: " + done.stderr.strip().splitlines()[-1])
-            stamp.write_text(wanted)
-        shutil.copy(SOURCE / "talk.js", INSTALLED)
-    return INSTALLED / "talk.js"
+def program(npm_modules):
+    return npm_modules / "talk.js"
 
 
 def test_node_client_creates_inserts_indexes_and_searches(program, vector_server):

@@ -1,5 +1,5 @@
 -- text 000, Designing a Feature Store Schema
--- later: feature store
+-- corrected: feature_values is a view here, and an index belongs to the table below it, features.history
 -- Dimension tables (slowly changing)
 CREATE TABLE entities (
     entity_id UUID PRIMARY KEY,
@@ -26,4 +26,4 @@ CREATE TABLE feature_values (
 );
 
 -- Add composite index for time-based queries
-CREATE INDEX idx_feature_values_time ON feature_values (timestamp, entity_id, feature_id);
+CREATE INDEX idx_feature_values_time ON features.history (event_time, entity_key, view_id);

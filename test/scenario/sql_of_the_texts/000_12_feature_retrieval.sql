@@ -1,5 +1,5 @@
 -- text 000, Efficient Feature Retrieval
--- later: feature store
+-- corrected: user-123 is not a uuid
 -- Get latest feature values for an entity
 SELECT 
     f.name,
@@ -7,11 +7,11 @@ SELECT
     fv.timestamp
 FROM features f
 JOIN feature_values fv ON f.feature_id = fv.feature_id
-WHERE fv.entity_id = 'user-123'
+WHERE fv.entity_id = '00000000-0000-4000-8000-000000000123'
   AND fv.timestamp = (
       SELECT MAX(timestamp) 
       FROM feature_values 
-      WHERE entity_id = 'user-123' AND feature_id = f.feature_id
+      WHERE entity_id = '00000000-0000-4000-8000-000000000123' AND feature_id = f.feature_id
   );
 
 -- Get feature values over time range
@@ -21,7 +21,7 @@ SELECT
     fv.value
 FROM features f
 JOIN feature_values fv ON f.feature_id = fv.feature_id
-WHERE fv.entity_id = 'user-123'
+WHERE fv.entity_id = '00000000-0000-4000-8000-000000000123'
   AND fv.feature_id IN (SELECT feature_id FROM features WHERE name IN ('age', 'income', 'engagement_score'))
   AND fv.timestamp >= NOW() - INTERVAL '7 days'
 ORDER BY fv.timestamp, f.name;

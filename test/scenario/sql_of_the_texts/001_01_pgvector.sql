@@ -1,5 +1,5 @@
 -- text 001, 1. pgvector Extension
--- later: vectors and documents
+-- as is
 -- Enable extension
 CREATE EXTENSION vector;
 

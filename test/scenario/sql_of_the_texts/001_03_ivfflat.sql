@@ -1,5 +1,5 @@
 -- text 001, 3. Vector Indexes
--- later: vectors and documents
+-- as is
 CREATE INDEX ON documents
 USING ivfflat (embedding vector_cosine_ops)
 WITH (lists = 100);

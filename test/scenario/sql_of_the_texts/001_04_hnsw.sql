@@ -1,4 +1,4 @@
 -- text 001, 3. Vector Indexes
--- later: vectors and documents
+-- as is
 CREATE INDEX ON documents
 USING hnsw (embedding vector_cosine_ops);

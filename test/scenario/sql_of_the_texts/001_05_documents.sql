@@ -1,5 +1,5 @@
 -- text 001, Documents Table (Basic)
--- later: vectors and documents
+-- as is
 CREATE TABLE documents (
     id SERIAL PRIMARY KEY,
     title VARCHAR(255) NOT NULL,

@@ -1,5 +1,5 @@
 -- text 001, Vector Documents Table
--- later: vectors and documents
+-- as is
 CREATE TABLE vector_documents (
     id SERIAL PRIMARY KEY,
     title VARCHAR(255) NOT NULL,

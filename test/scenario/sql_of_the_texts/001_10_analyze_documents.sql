@@ -1,4 +1,4 @@
 -- text 001, 4. Analyze Tables
--- later: vectors and documents
+-- as is
 ANALYZE documents;  -- Update statistics
 VACUUM ANALYZE documents;  -- Reclaim space + analyze

@@ -1,5 +1,5 @@
 -- text 001, Issue: Slow Vector Search
--- later: vectors and documents
+-- as is
 -- For IVFFlat, train on sample data first
 CREATE INDEX ON documents
 USING ivfflat (embedding vector_cosine_ops)

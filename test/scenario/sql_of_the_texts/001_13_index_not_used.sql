@@ -1,7 +1,7 @@
 -- text 001, Issue: Index Not Used
--- later: vectors and documents
+-- corrected: [...] stands for 1536 numbers: here those of the document 7
 ANALYZE documents;
 EXPLAIN ANALYZE
 SELECT * FROM documents
-ORDER BY embedding <=> '[...]'
+ORDER BY embedding <=> (SELECT embedding FROM documents WHERE id = 7)
 LIMIT 10;

@@ -1,13 +1,13 @@
 -- text 001, Key Metrics
--- corrected: documents is for later (vectors and documents); a table of this stage stands in
+-- as is
 -- Table size
-SELECT pg_size_pretty(pg_total_relation_size('tracking.metric_chunks'));
+SELECT pg_size_pretty(pg_total_relation_size('documents'));
 
 -- Index size
-SELECT pg_size_pretty(pg_relation_size('tracking.metric_chunks_pkey'));
+SELECT pg_size_pretty(pg_relation_size('documents_embedding_idx'));
 
 -- Index usage
-SELECT * FROM pg_stat_user_indexes WHERE relname = 'metric_chunks';
+SELECT * FROM pg_stat_user_indexes WHERE relname = 'documents';
 
 -- Slow queries
 SELECT * FROM pg_stat_statements
