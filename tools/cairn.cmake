@@ -42,8 +42,9 @@ function(cairn_precompile target)
     return()
   endif()
   if(target STREQUAL cairn_base)
-    target_precompile_headers(cairn_base PRIVATE <algorithm> <chrono> <filesystem> <fstream> <functional> <map> <memory> <optional> <set>
-                              <sstream> <string> <vector> <fmt/format.h> <fmt/chrono.h> <simdjson.h>)
+    target_precompile_headers(cairn_base PRIVATE <algorithm> <chrono> <cmath> <filesystem> <fstream> <functional> <iostream> <map> <memory>
+                              <optional> <random> <set> <span> <sstream> <string> <unordered_map> <variant> <vector> <fmt/format.h> <fmt/chrono.h>
+                              <gtest/gtest.h> <simdjson.h>)
   else()
     target_precompile_headers(${target} REUSE_FROM cairn_base)
   endif()

@@ -228,14 +228,21 @@ def main():
 
     quick = sorted((p for p in filters if p.name != TUNER_PROGRAM), key=lambda p: not p.name.endswith("_pgtest"))
     side_by_side(lambda program: run_gtest(program, filters[program], tally), quick)
-    for program in filters.keys() - set(quick):
-        run_gtest(program, filters[program], tally)
-    if regress:
-        run_regress(regress, args.bin.resolve().parent / "regress", tally)
+
+    def run_tuner():
+        for program in filters.keys() - set(quick):
+            run_gtest(program, filters[program], tally)
+
+    def run_beside_tuner():  # one process at a time, so that a processor is the tuner's
+        if regress:
+            run_regress(regress, args.bin.resolve().parent / "regress", tally)
+        for program in fuzzers:
+            run_fuzzer(program, tally)
+
+    side_by_side(lambda work: work(), [run_tuner, run_beside_tuner])
     of_tuner = [f for f in files if TUNER_FILES.match(f.name)]
     groups = [(of_tuner, 1), ([f for f in files if f not in of_tuner], PYTEST_WORKERS)]
     side_by_side(lambda group: run_pytest(python, pytest_options, *group, tally), [group for group in groups if group[0]])
-    side_by_side(lambda program: run_fuzzer(program, tally), fuzzers)
 
     for kind in ("skipped", "failed"):
         for line in getattr(tally, kind):

@@ -147,6 +147,14 @@ def check_names(file):
         complain(file, 1, "a migration is named NNNN_module_change.up.sql or .down.sql")
 
 
+def check_test_modules(files):
+    """pytest imports them by their names alone."""
+    seen = {}
+    for file in files:
+        if re.fullmatch(r"test_.*\.py", file.name) and seen.setdefault(file.name, file) != file:
+            complain(file, 1, f"there is {seen[file.name].relative_to(ROOT)} already: pytest can load one of a name")
+
+
 def check_shell(file, first_line):
     if file.suffix == ".sh" or re.match(r"#!.*\b(bash|sh)\b", first_line):
         result = subprocess.run(["bash", "-n", str(file)], capture_output=True, text=True)
@@ -170,6 +178,7 @@ def check_format(files, fix):
 def main():
     files = tracked_files()
     check_format([f for f in files if f.suffix in {".cpp", ".h"}], "--fix" in sys.argv[1:])
+    check_test_modules(files)
     arrows = module_arrows()
     for file in files:
         check_names(file)
