@@ -61,7 +61,7 @@ def test_R21_finds_what_ran(dsn, profile):
     connection = session(dsn)
     cursor = connection.cursor()
     cursor.execute("CREATE EXTENSION pg_stat_statements; CREATE TABLE runs (id int, name text)")
-    cursor.execute("INSERT INTO runs SELECT g, 'run ' || g FROM generate_series(1, 2000) g")
+    cursor.execute("INSERT INTO runs SELECT g, 'run ' || g FROM generate_series(1, 20000) g")  # more WAL than full pages of catalogs
     for number in range(20):
         cursor.execute("SELECT name FROM runs WHERE id <= %s", (number,))
         cursor.execute("SELECT id FROM runs WHERE id IN (" + ", ".join(str(one) for one in range(number + 1)) + ")")
