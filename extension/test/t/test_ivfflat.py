@@ -63,6 +63,16 @@ def test_recall_and_the_exactness_of_all_lists(cluster, rng, opclass):
         assert all(abs(a - b) <= slack * max(1, abs(b)) for a, b in zip(found, all_of_them))
 
 
+def test_a_row_that_its_code_misjudges_comes_out_all_the_same(cluster):
+    rng = random.Random(3830972669)  # one row of one of these queries is nearer than four standard deviations of its estimate allow
+    cursor = cluster().connect().cursor()
+    fill(cursor, rng, "halfvec")
+    cursor.execute(f"CREATE INDEX items_v ON items USING ivfflat (v halfvec_cosine_ops) WITH (lists = {LISTS})")
+    cursor.execute(f"SET enable_seqscan = off; SET enable_sort = off; SET ivfflat.probes = {LISTS}")
+    for query in [text(vector(rng), "halfvec") for _ in range(20)]:
+        assert len(distances(cursor, "halfvec", "<=>", query, ROWS)) == ROWS
+
+
 def index_file(server, index="items_v"):
     return server.data / server.sql("SELECT pg_relation_filepath(%s)", index)[0][0]
 
