@@ -22,6 +22,7 @@ using http::Request;
 using http::Response;
 
 constexpr uint64_t kMaxBody = 256u << 20;
+constexpr const char* kBinaryType = "application/octet-stream";
 constexpr std::chrono::minutes kBetweenHealth{5};
 
 // -- /api/v1/features --------------------------------------------------------------------------------------------
@@ -108,14 +109,15 @@ std::shared_ptr<const FeatureQuery> query_of(FeatureStore& store, std::shared_pt
   return query;
 }
 
-task<std::string> answer(FeatureStore& store, const json::Fields& fields, std::optional<PointInTime> point) {
+task<std::string> answer(FeatureStore& store, const json::Fields& fields, AnswerForm form,
+                         std::optional<PointInTime> point = std::nullopt) {
   const Columns columns = columns_of(require_field(fields, "entities"));
   auto definitions = co_await store.definitions.remembered();
   for (bool fresh = false;; fresh = true) {
     std::optional<std::string> answered;
     try {
       const auto query = query_of(store, definitions, fields, columns);
-      answered = co_await store.reader.read(*query, columns, point);
+      answered = co_await store.reader.read(*query, columns, point, form);
     } catch (const Error& error) {
       // It may have been declared since.
       if (fresh || error.code() != ErrorCode::kResourceDoesNotExist) throw;
@@ -127,8 +129,18 @@ task<std::string> answer(FeatureStore& store, const json::Fields& fields, std::o
 
 task<Response> on_online_features(FeatureStore& store, Request& request) {
   const Arguments arguments(request);
-  const std::optional<PointInTime> latest;
-  co_return http::json_response(co_await answer(store, *arguments, latest));
+  co_return http::json_response(co_await answer(store, *arguments, AnswerForm::kFeast));
+}
+
+// As binary where the client says that it takes it.
+task<Response> on_online(FeatureStore& store, Request& request) {
+  const Arguments arguments(request);
+  const bool binary = request.header("accept").find(kBinaryType) != std::string_view::npos;
+  Response response = http::json_response({});
+  if (binary) response.content_type = kBinaryType;
+  response.headers.emplace_back("Vary", "Accept");
+  response.body = co_await answer(store, *arguments, binary ? AnswerForm::kBinary : AnswerForm::kColumns);
+  co_return response;
 }
 
 task<std::string> on_historical_features(FeatureStore& store, Request& request) {
@@ -136,7 +148,7 @@ task<std::string> on_historical_features(FeatureStore& store, Request& request) 
   std::optional<PointInTime> point(std::in_place);
   point->late_too = arguments->boolean("late_too").value_or(false);
   point->known_by = arguments->string("known_by");
-  co_return co_await answer(store, *arguments, point);
+  co_return co_await answer(store, *arguments, AnswerForm::kFeast, point);
 }
 
 int64_t now_us() {
@@ -258,6 +270,8 @@ FeatureStore::FeatureStore(http::Router& router, db::Pool& database)
     : pool(database), definitions(database), reader(database) {
   const http::RouteOptions large{.max_body = kMaxBody};
   for (const auto& route : kRoutes) router.add(route.method, route.path, route.handler(*this), large);
+  router.add(
+      "POST", "/api/v1/features/online", [this](Request& request) { return on_online(*this, request); }, large);
   router.add("POST", "/get-online-features", feast_handler(*this, on_online_features), large);
   router.add("POST", "/write-to-online-store", feast_handler(*this, on_write), large);
   router.add("POST", "/push", feast_handler(*this, on_push), large);

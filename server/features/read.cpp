@@ -1,10 +1,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <span>
 
 #include "base/error.h"
-#include "features/values.h"
+#include "features/answer.h"
 
 namespace cairn::features {
 namespace {
@@ -14,7 +13,6 @@ using db::Rows;
 using db::Statement;
 
 constexpr size_t kMaxLookups = 1'000'000;
-constexpr const char* kNoTime = "1970-01-01T00:00:00Z";
 
 // Columns: the definitions' version, the number of the lookup, the time that it is for, and what was found, else nulls.
 constexpr Statement kLatest{
@@ -34,56 +32,17 @@ const std::string kAtTimeSql =
     ") h ON true";
 const Statement kAtTime{"read_features_at_time", kAtTimeSql};
 
-// What was found for one entity of one view.
-struct Found {
-  const char* status = "NOT_FOUND";  // or OUTSIDE_MAX_AGE; PRESENT: so are those of its values that are not null
-  std::string time = kNoTime;
-  StoredValues values;
-};
-
-constexpr const char* kPresent = "PRESENT";
-
-// Whether there is one.
-bool append_stored(std::string& out, const Feature& feature, const StoredValues& stored) {
-  const auto slot = static_cast<size_t>(feature.slot - 1);
-  const auto append = [&](const auto& values, auto append_one) {
-    if (slot >= values.size() || !values[slot]) return false;
-    append_one(out, feature.type, *values[slot]);
-    return true;
-  };
-  switch (slots_of(feature.type)) {
-    case Slots::kDoubles:
-      return append(stored.doubles, append_json_of_double);
-    case Slots::kIntegers:
-      return append(stored.integers, append_json_of_integer);
-    case Slots::kTexts:
-      return append(stored.texts, append_json_of_text);
-  }
-  return false;
-}
-
-// The values of a feature, and the state of each.
-void append_column(std::string& out, const Feature& feature, std::span<const Found> found,
-                   std::vector<const char*>& statuses) {
-  statuses.clear();
-  for (const Found& one : found) {
-    if (!statuses.empty()) out += ',';
-    const bool there = one.status == kPresent && append_stored(out, feature, one.values);
-    if (!there) out += "null";
-    statuses.push_back(there || one.status != kPresent ? one.status : "NULL_VALUE");
-  }
-}
-
 Found found_in(const Rows& rows, int row, double ttl_s) {
   Found found;
   if (rows.is_null(row, 3)) return found;
   const int64_t event_us = rows.timestamp_us(row, 3);
-  found.time = shown_time(event_us);
-  if (ttl_s > 0 && static_cast<double>(rows.timestamp_us(row, 2) - event_us) > ttl_s * 1e6) {
-    found.status = "OUTSIDE_MAX_AGE";
+  found.event_us = event_us;
+  found.age_us = rows.timestamp_us(row, 2) - event_us;
+  if (ttl_s > 0 && static_cast<double>(found.age_us) > ttl_s * 1e6) {
+    found.state = FoundState::kOutsideMaxAge;
     return found;
   }
-  found.status = kPresent;
+  found.state = FoundState::kPresent;
   found.values = {rows.optional_numbers(row, 4), rows.optional_integers(row, 5), rows.optional_texts(row, 6)};
   return found;
 }
@@ -114,82 +73,7 @@ std::vector<int> rows_by_number(const Rows& rows) {
   return row_of;
 }
 
-// [a,b,…] of what write_one(i) appends.
-template <class Write>
-void append_list(std::string& out, const char* before, size_t count, Write write_one) {
-  out += before;
-  for (size_t i = 0; i < count; ++i) {
-    if (i > 0) out += ',';
-    write_one(i);
-  }
-  out += ']';
-}
-
-void append_quoted(std::string& out, std::string_view text) { (out += '"').append(text) += '"'; }
-
-std::string answer_of(const FeatureQuery& query, const Columns& columns, const std::vector<Found>& found) {
-  const size_t rows = row_count(columns);
-  std::string out;
-  out.reserve(query.head.size() + 64 * (rows + 1) * (query.given.size() + query.references.size()));
-  out += query.head;
-  for (const std::string& given : query.given) {
-    auto value = columns.find(given)->second.begin();
-    append_list(out, R"({"values":[)", rows, [&](size_t) { out += simdjson::minify(*value), ++value; });
-    append_list(out, R"(,"statuses":[)", rows, [&](size_t) { append_quoted(out, kPresent); });
-    append_list(out, R"(,"event_timestamps":[)", rows, [&](size_t) { append_quoted(out, kNoTime); });
-    out += "},";
-  }
-  std::vector<const char*> statuses;
-  for (size_t i = 0; i < query.references.size(); ++i) {
-    const std::span<const Found> of_view(found.data() + query.view_of[i] * rows, rows);
-    out += R"({"values":[)";
-    append_column(out, *query.references[i].feature, of_view, statuses);
-    append_list(out, R"(],"statuses":[)", rows, [&](size_t row) { append_quoted(out, statuses[row]); });
-    append_list(out, R"(,"event_timestamps":[)", rows, [&](size_t row) { append_quoted(out, of_view[row].time); });
-    out += "},";
-  }
-  out.back() = ']';
-  out += '}';
-  return out;
-}
-
 }  // namespace
-
-std::string shown_time(int64_t micros) {
-  const int64_t second = micros >= 0 ? micros / 1000000 : -((-micros + 999999) / 1000000);
-  const int64_t rest = micros - second * 1000000;
-  const time_t whole = second;
-  std::tm parts{};
-  gmtime_r(&whole, &parts);
-  char text[40];
-  const size_t length = std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &parts);
-  std::string shown(text, length);
-  if (rest % 1000 != 0)
-    shown += fmt::format(".{:06}", rest);
-  else if (rest != 0)
-    shown += fmt::format(".{:03}", rest / 1000);
-  return shown + "Z";
-}
-
-std::optional<std::string> stored_json(const Feature& feature, const StoredValues& stored) {
-  std::string text;
-  if (!append_stored(text, feature, stored)) return std::nullopt;
-  return text;
-}
-
-FeatureQuery::FeatureQuery(std::shared_ptr<const Definitions> all, std::vector<Reference> asked,
-                           std::vector<std::string> columns, bool full_names)
-    : definitions(std::move(all)),
-      references(std::move(asked)),
-      given(std::move(columns)),
-      views(views_of(references)) {
-  for (const auto& [view, feature] : references)
-    view_of.push_back(static_cast<size_t>(std::ranges::find(views, view) - views.begin()));
-  const std::vector<std::string> names = result_names(given, references, full_names);
-  append_list(head, R"({"metadata":{"feature_names":[)", names.size(),
-              [&](size_t i) { head += json::quote(names[i]); });
-  head += R"(},"results":[)";
-}
 
 // A group's lookups, and a request that asks for more by itself, so that others do not wait for it.
 constexpr size_t kMaxShared = 1000;
@@ -229,17 +113,17 @@ task<LookedUp> FeatureReader::look_up(Lookups lookups, const std::optional<Point
 }
 
 task<std::optional<std::string>> FeatureReader::read(const FeatureQuery& query, const Columns& columns,
-                                                     const std::optional<PointInTime>& point) {
+                                                     const std::optional<PointInTime>& point, AnswerForm form) {
   Lookups lookups = lookups_of(query.views, columns, point.has_value());
   std::vector<Found> found(lookups.keys.size());
-  if (found.empty()) co_return answer_of(query, columns, found);
+  if (found.empty()) co_return answer_of(form, query, columns, found);
   try {
     const LookedUp looked_up = co_await look_up(std::move(lookups), point);
     const Rows& rows = *looked_up.rows;
     if (rows.integer(0, 0) != query.definitions->version) co_return std::nullopt;
     for (size_t i = 0; i < found.size(); ++i)
       found[i] = found_in(rows, looked_up.row_of[i], query.views[i / row_count(columns)]->ttl_s);
-    co_return answer_of(query, columns, found);
+    co_return answer_of(form, query, columns, found);
   } catch (const db::DbError& error) {
     if (!error.sqlstate().starts_with("22")) throw;
     throw invalid("the times are not to be read: " + std::string(error.what()));

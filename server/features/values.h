@@ -63,6 +63,12 @@ std::optional<std::string> stored_json(const Feature& feature, const StoredValue
 // RFC 3339, with as many digits of the second as it needs: 0, 3 or 6.
 std::string shown_time(int64_t micros);
 
+enum class AnswerForm {
+  kFeast,    // {"metadata": …, "results": […]}: of each column a list of values, of statuses and of event times
+  kColumns,  // {"columns": …, "views": …}: statuses, event times and ages once for each view
+  kBinary,   // docs/formats/feature-columns.md
+};
+
 // What a request asks for, with what follows from it whatever the rows.
 struct FeatureQuery {
   FeatureQuery(std::shared_ptr<const Definitions> definitions, std::vector<Reference> references,
@@ -72,8 +78,8 @@ struct FeatureQuery {
   std::vector<Reference> references;
   std::vector<std::string> given;  // columns that the answer begins with: the join keys
   std::vector<const FeatureView*> views;
-  std::vector<size_t> view_of;  // of each reference, among the views
-  std::string head;             // of the answer, with the columns' names
+  std::vector<size_t> view_of;     // of each reference, among the views
+  std::vector<std::string> names;  // of the answer's columns: given, then one for each reference
 };
 
 // A lookup for each view and row, view by view.
@@ -93,10 +99,10 @@ class FeatureReader {
  public:
   explicit FeatureReader(db::Pool& pool);
 
-  // The latest values, or those of a point in time, in Feast's form: {"metadata": …, "results": […]}. Values of all
-  // views are of one snapshot. Nothing when the definitions have changed since: read them anew, and ask again.
+  // The latest values, or those of a point in time. Values of all views are of one snapshot. Nothing when the
+  // definitions have changed since: read them anew, and ask again.
   task<std::optional<std::string>> read(const FeatureQuery& query, const Columns& columns,
-                                        const std::optional<PointInTime>& point);
+                                        const std::optional<PointInTime>& point, AnswerForm form);
 
  private:
   using Latest = db::Batcher<Lookups, LookedUp>;

@@ -1,6 +1,9 @@
 """`cairn features`: what a file declares, shown first, and listed."""
+import datetime
 import json
 import os
+import pathlib
+import re
 import subprocess
 
 import pytest
@@ -94,3 +97,47 @@ def test_a_file_that_is_none_is_named(server, tmp_path):
         {"name": "v", "entities": ["e"], "features": [{"name": "f", "value_type": "quaternion"}]}]}))
     done = cairn(server, "apply", str(unknown))
     assert done.returncode == 2 and "quaternion" in done.stderr and "double_list" in done.stderr
+
+
+def test_R09_latest_values_as_columns_in_json_and_binary(server, unique):
+    name = unique("driver").replace("-", "_")
+    kinds = {"rate": "double", "small": "float", "trips": "int64", "grade": "int32", "good": "bool", "seen": "unix_timestamp", "town": "string",
+             "tags": "string_list", "face": "vector"}
+    values = {"rate": [0.1, None], "small": [0.5, 2.5], "trips": [2**40, -1], "grade": [7, None], "good": [True, False], "seen": [1700000000, None],
+              "town": ["Zürich", ""], "tags": [["a", "b"], None], "face": [[1.0, 0.5], [0.0, 2.0]]}
+    features = [{"name": feature, "value_type": kind, **({"vector_length": 2} if kind == "vector" else {})} for feature, kind in kinds.items()]
+    requests.post(f"{server.url}/api/v1/features/apply", json={
+        "entities": [{"name": name, "value_type": "int64"}],
+        "feature_views": [{"name": f"{name}_stats", "entities": [name], "ttl_s": 86400, "features": features}]}).raise_for_status()
+    now = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
+    requests.post(f"{server.url}/write-to-online-store", json={"feature_view_name": f"{name}_stats", "df": {
+        name: [1, 2, 3], **{feature: [*column, column[0]] for feature, column in values.items()},
+        "event_timestamp": [now.isoformat(), now.isoformat(), (now - datetime.timedelta(days=3)).isoformat()]}}).raise_for_status()
+    question = {"features": [f"{name}_stats:{feature}" for feature in kinds], "entities": {name: [2, 9, 1, 3]}}
+    answer = requests.post(f"{server.url}/api/v1/features/online", json=question).json()
+    assert answer["columns"] == {name: [2, 9, 1, 3], **{feature: [b, None, a, None] for feature, (a, b) in values.items()}}
+    view = answer["views"][f"{name}_stats"]
+    assert view["statuses"] == ["PRESENT", "NOT_FOUND", "PRESENT", "OUTSIDE_MAX_AGE"]
+    shown = now.strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert view["event_timestamps"][:3] == [shown, None, shown]
+    assert view["ages_s"][1] is None and 0 <= view["ages_s"][0] < 3600 and 3 * 86400 <= view["ages_s"][3] < 3 * 86400 + 3600
+    # The reader that the format's page shows.
+    numpy = pytest.importorskip("numpy")
+    page = (pathlib.Path(__file__).parents[2] / "docs/formats/feature-columns.md").read_text(encoding="utf-8")
+    reader = {}
+    exec(re.search(r"```python\n(.*?)```", page, re.S)[1], reader)
+    binary = requests.post(f"{server.url}/api/v1/features/online", json=question, headers={"Accept": "application/octet-stream"})
+    assert binary.headers["Content-Type"] == "application/octet-stream"
+    columns, views = reader["read_columns"](binary.content)
+    assert list(columns) == list(kinds)
+    for feature, (first, second) in values.items():
+        given = columns[feature].tolist()
+        if kinds[feature] in ("string_list", "vector"):
+            given = [json.loads(text) if text is not None else None for text in given]
+        if kinds[feature] == "unix_timestamp":
+            given = [micros // 10**6 if micros is not None else None for micros in given]
+        assert given == [second, None, first, None], feature
+    assert views[f"{name}_stats"]["statuses"].tolist() == [2, 0, 2, 1]
+    assert views[f"{name}_stats"]["event_times"][0] == numpy.datetime64(now.replace(tzinfo=None), "us")
+    wrong = requests.post(f"{server.url}/api/v1/features/online", json={"features": ["no:such"], "entities": {name: [1]}})
+    assert wrong.status_code == 404 and "no" in wrong.json()["message"]
