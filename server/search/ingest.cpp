@@ -185,9 +185,17 @@ task<> Ingest::flush() {
   pending_bytes_ = 0;
 }
 
+constexpr Statement kNeverAnalyzed{"search_never_analyzed",
+                                   "SELECT reltuples < 0 FROM pg_class WHERE oid = $1::regclass"};
+
 task<> Ingest::finish() {
   co_await flush();
-  if (counts_.chunks >= kAnalyzeChunks) {
+  bool analyze_is_due = counts_.chunks >= kAnalyzeChunks;
+  if (!analyze_is_due && counts_.chunks > 0) {
+    const db::Rows row = co_await pool_.query(kNeverAnalyzed, Params::of(collection_.chunks_table()));
+    analyze_is_due = row.boolean(0, 0);  // who looks at the collection sees chunks in it
+  }
+  if (analyze_is_due) {
     const std::string sql = "ANALYZE " + collection_.chunks_table();
     const Statement analyze{"", sql};
     co_await pool_.query(analyze);

@@ -42,6 +42,7 @@ def test_R17_a_folder_is_added_and_searched(server, collection, tmp_path):
     assert [(hit["source"], hit["explain"]["text_rank"]) for hit in answer["results"]] == [("ü", 1)]
     (line,) = [line for line in cairn(server, "list").stdout.splitlines() if line.startswith(collection)]
     assert line.split()[1:3] == ["english", "3"]
+    assert requests.get(f"{server.url}/api/v1/collections/{collection}").json()["chunks"] == 3
     # The server answers the same.
     reply = requests.post(f"{server.url}/api/v1/collections/{collection}/search", json={"query": "write-ahead", "highlight": True})
     assert reply.json()["results"][0]["title"] == "Write-ahead log"
