@@ -41,6 +41,18 @@ void add_apply(CommandLine& line, CLI::App* tune) {
   });
 }
 
+template <class Options>
+void run_on_database(CommandLine& line, CLI::App* command, std::shared_ptr<Options> options,
+                     int (*run)(const Options&, std::ostream&, std::ostream&)) {
+  command->add_flag("--json", options->json, "Print one JSON object");
+  line.add_settings(command, {"data_dir", "database_url", "postgres_bin"});
+  line.on(command, [&line, options, run] {
+    const TuneDatabase database(line.settings());
+    options->connection_string = database.connection_string();
+    return run(*options, std::cout, std::cerr);
+  });
+}
+
 void add_status(CommandLine& line, CLI::App* tune) {
   CLI::App* command = line.add(tune, "status", "Show what was applied, and what a killed apply left");
   command->footer(
@@ -50,13 +62,7 @@ void add_status(CommandLine& line, CLI::App* tune) {
   CLI::Option* finish = command->add_flag("--finish", options->finish, "Complete what was left");
   command->add_flag("--remove", options->remove, "Take away what was left")->excludes(finish);
   add_wait(command, options->wait_s);
-  command->add_flag("--json", options->json, "Print one JSON object");
-  line.add_settings(command, {"data_dir", "database_url", "postgres_bin"});
-  line.on(command, [&line, options] {
-    const TuneDatabase database(line.settings());
-    options->connection_string = database.connection_string();
-    return tuner::run_status(*options, std::cout, std::cerr);
-  });
+  run_on_database(line, command, options, tuner::run_status);
 }
 
 void add_undo(CommandLine& line, CLI::App* tune) {
@@ -72,13 +78,7 @@ void add_undo(CommandLine& line, CLI::App* tune) {
   changes->excludes(last)->excludes(all);
   last->excludes(all);
   add_wait(command, options->wait_s);
-  command->add_flag("--json", options->json, "Print one JSON object");
-  line.add_settings(command, {"data_dir", "database_url", "postgres_bin"});
-  line.on(command, [&line, options] {
-    const TuneDatabase database(line.settings());
-    options->connection_string = database.connection_string();
-    return tuner::run_undo(*options, std::cout, std::cerr);
-  });
+  run_on_database(line, command, options, tuner::run_undo);
 }
 
 void add_verify(CommandLine& line, CLI::App* tune) {
@@ -93,13 +93,7 @@ void add_verify(CommandLine& line, CLI::App* tune) {
       ->check(CLI::Range(2, 1000000000));
   command->add_option("--wait", options->wait_s, "Wait for so many calls, for so many seconds at most (default: 0)")
       ->check(CLI::Range(0.0, 864000.0));
-  command->add_flag("--json", options->json, "Print one JSON object");
-  line.add_settings(command, {"data_dir", "database_url", "postgres_bin"});
-  line.on(command, [&line, options] {
-    const TuneDatabase database(line.settings());
-    options->connection_string = database.connection_string();
-    return tuner::run_verify(*options, std::cout, std::cerr);
-  });
+  run_on_database(line, command, options, tuner::run_verify);
 }
 
 }  // namespace

@@ -269,6 +269,17 @@ std::optional<bool> Fields::boolean(std::string_view name) const {
   return value;
 }
 
+// Calls read(item) with each item of a list, and complains where that gives false.
+template <class Read>
+static void each_item(const Fields& fields, std::string_view name, Read read) {
+  const auto element = fields.find(name);
+  if (!element) return;
+  simdjson::dom::array array;
+  if (element->get(array)) wrong_type(name, *element);
+  for (const auto item : array)
+    if (!read(item)) wrong_type(name, *element);
+}
+
 std::vector<std::string> Fields::strings(std::string_view name) const {
   std::vector<std::string> values;
   if (arguments_ != nullptr) {
@@ -277,45 +288,30 @@ std::vector<std::string> Fields::strings(std::string_view name) const {
     }
     return values;
   }
-  const auto element = find(name);
-  if (!element) return values;
-  simdjson::dom::array array;
-  if (element->get(array)) wrong_type(name, *element);
-  for (const auto item : array) {
+  each_item(*this, name, [&](simdjson::dom::element item) {
     std::string_view text;
-    if (item.get(text)) wrong_type(name, *element);
-    values.push_back(checked_text(name, text));
-  }
+    const bool good = item.get(text) == simdjson::SUCCESS;
+    if (good) values.push_back(checked_text(name, text));
+    return good;
+  });
   return values;
 }
 
 std::vector<int64_t> Fields::integers(std::string_view name) const {
   std::vector<int64_t> values;
-  const auto element = find(name);
-  if (!element) return values;
-  simdjson::dom::array array;
-  if (element->get(array)) wrong_type(name, *element);
-  values.reserve(array.size());
-  for (const auto item : array) {
-    int64_t value = 0;
-    if (item.get(value)) wrong_type(name, *element);
-    values.push_back(value);
-  }
+  each_item(*this, name,
+            [&](simdjson::dom::element item) { return item.get(values.emplace_back()) == simdjson::SUCCESS; });
   return values;
 }
 
 std::vector<Fields> Fields::objects(std::string_view name) const {
   std::vector<Fields> values;
-  const auto element = find(name);
-  if (!element) return values;
-  simdjson::dom::array array;
-  if (element->get(array)) wrong_type(name, *element);
-  values.reserve(array.size());
-  for (const auto item : array) {
+  each_item(*this, name, [&](simdjson::dom::element item) {
     simdjson::dom::object object;
-    if (item.get(object)) wrong_type(name, *element);
-    values.emplace_back(object);
-  }
+    const bool good = item.get(object) == simdjson::SUCCESS;
+    if (good) values.emplace_back(object);
+    return good;
+  });
   return values;
 }
 
