@@ -81,7 +81,14 @@ task<std::string> on_backups(Desk& desk, Request&) {
   backup::ListOptions options;
   options.directory = desk.app.config.backup_directory();
   options.json = true;
-  auto work = [options] { return printed([&](std::ostream& out) { backup::list(options, out); }); };
+  auto work = [options]() -> std::string {
+    try {
+      return printed([&](std::ostream& out) { backup::list(options, out); });
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kResourceDoesNotExist) throw;
+      return "{\"directory\":" + json::quote(options.directory) + ",\"backups\":[]}";  // none was made yet
+    }
+  };
   const std::string list = co_await desk.compute(std::move(work));
   const db::Rows archive = co_await desk.app.pool.query(kArchiver);
   std::string text;
