@@ -1,6 +1,8 @@
-// #/database/advice: what `cairn tune` proposes, what a copy has shown of it, what was made, and how to take it back.
-import {get, keepLooking} from "./api.js";
+// #/database/advice: what `cairn tune` proposes, what a copy has shown of it, what was made, and how to take it back; each step by a button
+// or by its command.
+import {follow, get, keepLooking} from "./api.js";
 import {
+  announce,
   bytes,
   copyable,
   date,
@@ -17,8 +19,10 @@ import {
   tag,
   time,
 } from "./dom.js";
+import {actionButton, actionPart} from "./tune_action.js";
 
-const EVERY_S = 20;
+const EVERY_S = 20,
+  ACTION_EVERY_S = 2;
 const KINDS = {
   index: "index",
   drop_index: "drop an index",
@@ -27,15 +31,17 @@ const KINDS = {
   materialized_view: "materialized view",
 };
 
-function queue({advice, proof}, journal, options) {
+const inForce = (entry) => entry.state === "applied" || entry.state === "verified";
+
+function queue({advice, proof}, journal, options, context) {
   const verdicts = new Map((proof?.changes ?? []).map((verdict) => [verdict.number, verdict]));
   const made = new Map(journal.filter((entry) => entry.advice === advice.id).map((entry) => [entry.number, entry]));
   const kept = [...verdicts.values()].filter((verdict) => verdict.verdict === "kept");
-  const next = !proof
-    ? ["Prove it on a copy", `cairn tune prove ${advice.id} ${options}`]
-    : !made.size && kept.length
-      ? ["Make what was kept", `cairn tune apply ${advice.id} ${options}`]
-      : null;
+  const made_now = journal.filter((entry) => entry.advice === advice.id && inForce(entry)),
+    last = journal[0]?.advice === advice.id,
+    about = {...context, advice: advice.id},
+    next = !proof ? "prove" : !made.size && kept.length ? "apply" : last && made_now.length ? "verify" : null;
+  const command = {prove: `prove ${advice.id} ${options}`, apply: `apply ${advice.id} ${options}`}[next];
   return section(
     `Advice of ${date(advice.made_at)}`,
     figures(
@@ -44,7 +50,24 @@ function queue({advice, proof}, journal, options) {
       proof && figure("On a copy", duration(proof.before_ms), `→ ${duration(proof.after_ms)} measured`),
       proof && figure("Kept", `${kept.length} of ${proof.changes.length}`),
     ),
-    next && h("p", {class: "next"}, next[0] + ":", copyable(next[1])),
+    h(
+      "div",
+      {class: "bar-of-tools"},
+      actionButton({...about, kind: "prove", main: next === "prove", text: proof ? "Prove again" : undefined}),
+      actionButton({
+        ...about,
+        kind: "apply",
+        main: next === "apply",
+        list: advice.changes
+          .filter((change) => !proof || verdicts.get(change.number)?.verdict === "kept")
+          .flatMap((change) => change.statements),
+      }),
+      last && made_now.length > 0 && actionButton({...about, kind: "verify", main: next === "verify"}),
+      made_now.length > 0 &&
+        actionButton({...about, kind: "undo", text: "Undo all of it", list: made_now.flatMap((entry) => entry.inverse)}),
+    ),
+    command &&
+      h("details", null, h("summary", null, "By a command"), copyable("cairn tune " + command)),
     table(
       "Changes",
       [
@@ -176,12 +199,14 @@ function queue({advice, proof}, journal, options) {
   );
 }
 
-const journalPart = (journal, options) =>
+const journalPart = (journal, options, context) =>
   section(
     "Made in this database",
-    h("p", {class: "faint"}, "Taken back, without blocking who writes, by:"),
-    copyable(
-      `cairn tune undo ${journal.find((entry) => entry.state === "applied" || entry.state === "verified")?.id ?? "ID"} ${options.replace(/ --state-dir.*/, "")}`,
+    h(
+      "details",
+      null,
+      h("summary", null, "By a command"),
+      copyable(`cairn tune undo ${journal.find(inForce)?.id ?? "ID"} ${options.replace(/ --state-dir.*/, "")}`),
     ),
     table(
       "Journal",
@@ -203,38 +228,92 @@ const journalPart = (journal, options) =>
         },
         {name: "By", value: (entry) => entry.role},
         {name: "Undone by", class: "text", value: (entry) => h("span", {class: "statement"}, entry.inverse.join("; "))},
-        {name: "", value: (entry) => entry.error && h("span", {class: "wrong"}, entry.error)},
+        {
+          name: "",
+          class: "nowrap",
+          value: (entry) =>
+            inForce(entry)
+              ? actionButton({
+                  ...context,
+                  kind: "undo",
+                  advice: entry.advice,
+                  changes: [entry.id],
+                  list: entry.inverse,
+                  text: `Undo ${entry.id}`,
+                })
+              : entry.error && h("span", {class: "wrong"}, entry.error),
+        },
       ],
       journal,
     ),
   );
 
 export async function show(database, query, {signal}) {
-  const place = h("div");
-  let last = "";
-  await keepLooking(EVERY_S, signal, async () => {
-    const answer = await get("api/v1/database/advice", {database}, signal),
-      text = JSON.stringify(answer);
-    if (text === last) return;
-    last = text;
+  const place = h("div", {tabindex: -1}),
+    under = h("div", {tabindex: -1}),
+    log = h("pre", {class: "whole", role: "log", "aria-label": "What it says", tabindex: 0});
+  let last = "",
+    answer = null,
+    action = null,
+    wanted = false; // the advice is to be read again
+
+  function draw() {
+    const context = {database, running: action?.state === "running", began},
+      [newest, ...earlier] = answer.advice;
     replace(
       place,
-      !answer.advice.length &&
+      !newest &&
         empty(
           "No advice was asked for yet. It names indexes, settings, statistics, views and other texts of statements, each with what it gains and costs:",
         ),
-      !answer.advice.length && copyable(`cairn tune advise ${answer.options}`),
-      answer.advice.slice(0, 1).map((one) => queue(one, answer.journal, answer.options)),
-      answer.journal.length > 0 && journalPart(answer.journal, answer.options),
-      answer.advice.length > 1 &&
+      !newest && copyable(`cairn tune advise ${answer.options}`),
+      newest && queue(newest, answer.journal, answer.options, context),
+      answer.journal.length > 0 && journalPart(answer.journal, answer.options, context),
+      earlier.length > 0 &&
         h(
           "details",
           null,
           h("summary", null, "Earlier advice"),
-          answer.advice.slice(1).map((one) => queue(one, answer.journal, answer.options)),
+          earlier.map((one) => queue(one, answer.journal, answer.options, context)),
         ),
     );
-  });
-  if (!place.firstChild) throw new Error("The advice cannot be read at the moment.");
-  return place;
+  }
+  const busy = () => document.querySelector("dialog[open]") || place.contains(document.activeElement);
+
+  async function look() {
+    const found = await get("api/v1/database/advice", {database}, signal),
+      text = JSON.stringify(found);
+    if (text === last || (busy() && last)) return;
+    last = text;
+    answer = found;
+    draw();
+  }
+
+  // What runs is drawn as it goes on; the advice when it begins and when it has ended.
+  async function took(value) {
+    const before = action;
+    // What has ended is not begun again by an answer that comes late.
+    if (before && before.id === value.action?.id && before.state !== "running") value = {action: before};
+    action = value.action;
+    const changed = before?.id !== action?.id || before?.state !== action?.state;
+    if (changed || before?.progress !== action?.progress) replace(under, actionPart(action, log));
+    if (changed && before) announce(action.state === "running" ? "It has begun." : `It has ended: ${action.state}.`);
+    wanted ||= changed;
+    if (!wanted || !answer) return;
+    place.querySelector(":focus")?.blur();
+    last = "";
+    await look();
+    wanted = false;
+  }
+
+  async function began(value) {
+    await took(value);
+    under.focus({preventScroll: true});
+    under.scrollIntoView({block: "nearest"});
+  }
+
+  await keepLooking(EVERY_S, signal, look);
+  if (!answer) throw new Error("The advice cannot be read at the moment.");
+  await follow("action", ACTION_EVERY_S, signal, () => get("api/v1/database/action", {}, signal), took);
+  return [under, place];
 }

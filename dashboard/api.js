@@ -22,7 +22,8 @@ export function signIn({user, password, token}) {
 let askForCredentials = null;
 export const onUnauthenticated = (ask) => (askForCredentials = ask);
 
-async function request(method, path, body, signal) {
+// The response, with the credentials that the page has, or is given when it is asked for them.
+async function send(method, path, body, signal) {
   const headers = {};
   const authorization = sessionStorage.getItem(KEPT);
   if (authorization) headers.Authorization = authorization;
@@ -41,24 +42,33 @@ async function request(method, path, body, signal) {
     if (error.name === "AbortError") throw error;
     throw new ApiError(0, "UNREACHABLE", "The server cannot be reached. It may be stopped: start it and try again.");
   }
-  const text = await response.text();
   if (response.status === 401 && askForCredentials) {
     await askForCredentials();
-    return request(method, path, body, signal);
+    return send(method, path, body, signal);
   }
+  if (response.ok) return response;
+  const text = await response.text();
   let answer = null;
   try {
-    answer = text ? JSON.parse(text) : {};
+    answer = JSON.parse(text);
   } catch {
     answer = null;
   }
-  if (!response.ok)
-    throw new ApiError(
-      response.status,
-      answer?.error_code,
-      answer?.message ?? answer?.detail ?? response.status + " " + response.statusText,
-    );
-  return answer ?? text;
+  throw new ApiError(
+    response.status,
+    answer?.error_code,
+    answer?.message ?? answer?.detail ?? response.status + " " + response.statusText,
+  );
+}
+
+async function request(method, path, body, signal) {
+  const response = await send(method, path, body, signal),
+    text = await response.text();
+  try {
+    return text ? JSON.parse(text) : {};
+  } catch {
+    return text;
+  }
 }
 
 function withQuery(path, args) {
@@ -110,4 +120,77 @@ export function keepLooking(seconds, signal, look) {
   document.addEventListener("visibilitychange", turn, {signal});
   signal.addEventListener("abort", () => clearTimeout(timer));
   return turn();
+}
+
+// -- what the server tells by itself ---------------------------------------------------------------------------------
+
+const pause = (seconds, signal) =>
+  new Promise((done) => {
+    const timer = setTimeout(done, seconds * 1000);
+    signal.addEventListener("abort", () => (clearTimeout(timer), done()), {once: true});
+  });
+
+// Until the tab is seen, or the page is left.
+const seen = (signal) =>
+  new Promise((done) => {
+    const look = () => (!document.hidden || signal.aborted) && done();
+    document.addEventListener("visibilitychange", look, {signal});
+    signal.addEventListener("abort", done, {once: true});
+    look();
+  });
+
+// Server-sent events, by fetch and not by EventSource, which sends no credentials of the page's own. Returns when the server ends the
+// stream; throws when it breaks. A value that comes while the one before is taken waits for it.
+async function listen(topic, signal, take) {
+  const response = await send("GET", withQuery("api/v1/events", {topic}), undefined, signal),
+    reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  for (;;) {
+    const {value, done} = await reader.read();
+    if (done) return;
+    text += value;
+    const events = text.split("\n\n");
+    text = events.pop();
+    // Of several that came together the last one holds.
+    const data = events.map((event) => /^data: (.*)$/m.exec(event)?.[1]).filter(Boolean);
+    if (data.length) await take(JSON.parse(data.at(-1)));
+  }
+}
+
+const AGAIN = 5; // looks between two tries to listen
+
+// Gives `take` the value of a topic, first by `look` and then whenever the server tells that it has changed, for as long as the page shows
+// what it is for; every so many seconds by `look` where it cannot be listened to. Nothing is open while the tab is hidden.
+export async function follow(topic, seconds, signal, look, take) {
+  const taken = async (value) => {
+    try {
+      await take(value);
+    } catch (error) {
+      if (!(error instanceof ApiError) && error.name !== "AbortError") console.error(error); // a mistake of the page's own
+      throw error;
+    }
+  };
+  const poll = async () => taken(await look());
+  const tryPoll = () => poll().catch(() => {});
+  await tryPoll();
+  (async () => {
+    while (!signal.aborted) {
+      await seen(signal);
+      const shown = new AbortController(),
+        close = () => document.hidden && shown.abort();
+      signal.addEventListener("abort", () => shown.abort(), {signal: shown.signal});
+      document.addEventListener("visibilitychange", close, {signal: shown.signal});
+      if (signal.aborted) return;
+      try {
+        await listen(topic, shown.signal, taken);
+        await pause(1, shown.signal); // it was ended: for a new one, or because the server stops
+      } catch {
+        for (let i = 0; i < AGAIN && !shown.signal.aborted; ++i) {
+          await tryPoll();
+          await pause(seconds, shown.signal);
+        }
+      }
+      shown.abort();
+    }
+  })();
 }

@@ -198,6 +198,56 @@ export function copyable(text) {
   return h("div", {class: "command"}, code, button);
 }
 
+// Asks before something is done, and does it: `act(form)` while the dialog waits. What goes wrong is said in it. True when it was done.
+// A modal dialog: the focus stays in it, Escape leaves things as they are, and the focus goes back to where it was.
+export function confirmed({title, what, fields, verb, danger, act}) {
+  const problem = h("p", {class: "wrong", role: "alert", hidden: true}),
+    doIt = h("button", {type: "submit", class: danger ? "main danger" : "main"}, verb),
+    leave = h("button", {type: "button", onclick: () => dialog.close()}, "Leave it");
+  let done = false;
+  const form = h(
+    "form",
+    {
+      class: "form",
+      onsubmit: async (event) => {
+        event.preventDefault();
+        doIt.disabled = true;
+        problem.hidden = true;
+        form.setAttribute("aria-busy", "true");
+        try {
+          await act(form);
+          done = true;
+          dialog.close();
+        } catch (error) {
+          problem.textContent = error.message;
+          problem.hidden = false;
+          if (error.status !== 403) doIt.disabled = false;
+          if (document.activeElement === document.body || document.activeElement === dialog) leave.focus();
+        }
+        form.removeAttribute("aria-busy");
+      },
+    },
+    h("h2", {id: "confirm-title"}, title),
+    h("div", {id: "confirm-what"}, what),
+    fields,
+    problem,
+    h("div", {class: "dialog-end"}, leave, doIt),
+  );
+  const dialog = h(
+    "dialog",
+    {role: "alertdialog", "aria-labelledby": "confirm-title", "aria-describedby": "confirm-what"},
+    form,
+  );
+  document.body.append(dialog);
+  dialog.showModal();
+  return new Promise((resolve) =>
+    dialog.addEventListener("close", () => {
+      dialog.remove();
+      resolve(done);
+    }),
+  );
+}
+
 // A statement as the profile has it, leading to its plan. What only functions run has none of its own: its variables are theirs.
 export function statement(one, database) {
   if (one.nested) return h("span", {class: "statement"}, h("span", {class: "faint"}, "in a function: "), one.text);

@@ -39,6 +39,19 @@ def change(kind, name, statements, inverse, table="", schema="", **others):
             "inverse": inverse, "gain_ms": 0.0, "write_ms": 0.0, "bytes": 0, "on_request": False, **others}
 
 
+def write_advice(folder, name, database, changes, statements=()):
+    """As `cairn tune advise` writes it into the state directory. `statements`: (text, [numbers of changes])."""
+    body = {"format": 2, "id": name, "database": database, "made_at": 0, "ms_before": 1.0,
+            "ms_after": 0.5, "write_ms": 0.0, "written_ms": 0.0, "bytes": 0, "planner_calls": 0, "complete": True,
+            "changes": [dict(c, number=i + 1) for i, c in enumerate(changes)],
+            "statements": [{"number": i + 1, "text": text, "calls": 1.0, "rows": 1.0, "measured": False, "ms_before": 1.0, "ms_after": 0.5,
+                            "cost_before": 1.0, "cost_after": 0.5, "uses": uses} for i, (text, uses) in enumerate(statements)],
+            "rejected": [], "rewrites": [], "notes": []}
+    path = folder / "advice" / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(body))
+
+
 class Tuned:
     """A database, advice for it, and the commands."""
 
@@ -63,15 +76,7 @@ class Tuned:
         """Written as the advice's file; gives its id. `statements`: (text, [numbers of changes])."""
         self.count += 1
         name = f"20261122T0000{self.count:02}.000Z"
-        body = {"format": 2, "id": name, "database": database or self.one("SELECT current_database()"), "made_at": 0, "ms_before": 1.0,
-                "ms_after": 0.5, "write_ms": 0.0, "written_ms": 0.0, "bytes": 0, "planner_calls": 0, "complete": True,
-                "changes": [dict(c, number=i + 1) for i, c in enumerate(changes)],
-                "statements": [{"number": i + 1, "text": text, "calls": 1.0, "rows": 1.0, "measured": False, "ms_before": 1.0, "ms_after": 0.5,
-                                "cost_before": 1.0, "cost_after": 0.5, "uses": uses} for i, (text, uses) in enumerate(statements)],
-                "rejected": [], "rewrites": [], "notes": []}
-        path = self.folder / "state" / "advice" / f"{name}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(body))
+        write_advice(self.folder / "state", name, database or self.one("SELECT current_database()"), changes, statements)
         return name
 
     def proof(self, name, verdicts):

@@ -129,7 +129,10 @@ std::shared_ptr<void> make_read_routes(http::Router& router, db::Pool& pool) {
   return std::shared_ptr<Kept>(new Kept{{router, pool}, {router, pool}});
 }
 
+// What the tuner has under way takes back what it made as long as PostgreSQL is there.
 task<> shut_down(App& app) {
+  app.events.stop();
+  co_await app.tune_actions->stop(kShutdownGrace);
   co_await app.server->stop(kShutdownGrace);
   co_await app.schedule->stop(kShutdownGrace);
   co_await app.refusals.write();
@@ -147,6 +150,7 @@ void run(App& app) {
   app.reactor.spawn("statements", app.statement_history.keep());
   app.reactor.spawn("monitor", app.monitor->watch([&app] { return render_metrics(app); }));
   app.reactor.spawn("jobs", app.schedule->keep());
+  app.events.start(app.reactor);
   app.reactor.on_signal([&app](int signal) {
     log::info("signal {}: finishing the requests under way; a second one stops at once", signal);
     for (const int again : {SIGINT, SIGTERM}) std::signal(again, SIG_DFL);
@@ -185,7 +189,9 @@ void register_routes(http::Router& router, App& app) {
   app.features = std::make_unique<features::FeatureStore>(router, app.pool);
   search::register_routes(router, app.pool);
   register_page(router);
+  app.tune_actions = std::make_unique<TuneActions>(app.config.data_dir, app.config.postgres_bin);
   register_database_routes(router, app);
+  register_events(router, app);
   monitor::MonitorOptions options;
   options.connection_string = app.pool.options().connection_string;
   options.webhook = app.config.alert_webhook;

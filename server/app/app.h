@@ -8,7 +8,9 @@
 #include <string>
 
 #include "app/access.h"
+#include "app/events.h"
 #include "app/statement_history.h"
+#include "app/tune_actions.h"
 #include "artifacts/api.h"
 #include "base/config.h"
 #include "base/reactor.h"
@@ -38,6 +40,8 @@ struct App {
   std::unique_ptr<features::FeatureStore> features;
   std::unique_ptr<artifacts::ArtifactStore> artifacts;
   StatementHistory statement_history{pool};
+  std::unique_ptr<TuneActions> tune_actions;
+  Events events;
   std::unique_ptr<monitor::Monitor> monitor;
   std::unique_ptr<maintain::Schedule> schedule;
   // Null when there are no credentials.

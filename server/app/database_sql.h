@@ -46,7 +46,7 @@ inline constexpr db::Statement kActivity{"page_activity", R"(/* cairn tune */
 SELECT json_build_object('at', clock_timestamp(), 'states', (SELECT json_object_agg(state, n) FROM (
   SELECT coalesce(state, 'hidden') AS state, count(*) AS n FROM pg_stat_activity WHERE backend_type = 'client backend' GROUP BY 1) c),
 'sessions', coalesce((SELECT json_agg(s) FROM (
-  SELECT a.pid, a.datname AS database, a.usename AS role, a.application_name AS application, coalesce(a.state, 'hidden') AS state,
+  SELECT a.pid, (extract(epoch FROM a.backend_start) * 1000)::int8 AS began_at, a.datname AS database, a.usename AS role, a.application_name AS application, coalesce(a.state, 'hidden') AS state,
     a.wait_event_type, a.wait_event, pg_blocking_pids(a.pid) AS blocked_by, left(a.query, 2000) AS query,
     extract(epoch FROM clock_timestamp() - a.xact_start)::float8 * 1000 AS transaction_ms,
     extract(epoch FROM clock_timestamp() - a.query_start)::float8 * 1000 AS query_ms,

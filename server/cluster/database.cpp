@@ -83,6 +83,8 @@ ALTER DEFAULT PRIVILEGES FOR ROLE cairn GRANT SELECT ON TABLES TO cairn_reader)"
 constexpr const char* kMayCountNothing = "GRANT SET ON PARAMETER pg_stat_statements.track TO cairn";
 // So that it can look with no more rights than they have: at what a query of theirs gives.
 constexpr const char* kMayBeReader = "GRANT cairn_reader TO cairn";
+// So that what is in the way can be ended; a superuser's sessions stay out of reach.
+constexpr const char* kMaySignal = "GRANT pg_signal_backend TO cairn";
 constexpr const char* kListExtensions = "SELECT extname FROM pg_extension";
 
 void create_extensions(const Connection& connection) {
@@ -140,6 +142,7 @@ void prepare_database(const std::string& maintenance_connection, const std::stri
     }
     execute(connection, kMayBeReader);
     execute(connection, kMayCountNothing);
+    execute(connection, kMaySignal);
   }
   const Connection connection = connect(cairn_connection);
   if (PQntuples(execute(connection, kFindGrants).get()) == 0) execute(connection, kGrants);

@@ -46,8 +46,16 @@ struct Failure {
   int error;
 };
 
+// Made ready before the fork.
+struct Process {
+  char** arguments;
+  char** environment;
+  int error_fd;
+  pid_t parent;
+};
+
 // Between fork and exec: only calls that are safe there.
-[[noreturn]] void become(const Command& command, char** arguments, int failure_pipe, pid_t parent) {
+[[noreturn]] void become(const Command& command, const Process& process, int failure_pipe) {
   auto fail = [&](const char* step) {
     Failure failure{};
     strncpy(failure.step, step, sizeof failure.step - 1);
@@ -68,16 +76,24 @@ struct Failure {
   // After setuid, which clears it. The parent may have died in between.
   if (command.death_signal != 0) {
     if (prctl(PR_SET_PDEATHSIG, command.death_signal) != 0) fail("prctl");
-    if (getppid() != parent) _exit(1);
+    if (getppid() != process.parent) _exit(1);
   }
   umask(077);
   if (chdir(command.working_directory.c_str()) != 0) fail("chdir");
   const int null = open("/dev/null", O_RDONLY);
   if (null < 0 || dup2(null, STDIN_FILENO) < 0) fail("open /dev/null");
-  if (dup2(command.output_fd, STDOUT_FILENO) < 0 || dup2(command.output_fd, STDERR_FILENO) < 0) fail("dup2");
-  execv(arguments[0], arguments);
+  if (dup2(command.output_fd, STDOUT_FILENO) < 0 || dup2(process.error_fd, STDERR_FILENO) < 0) fail("dup2");
+  execve(process.arguments[0], process.arguments, process.environment);
   fail("exec");
   _exit(127);
+}
+
+// As execve wants them: with a null pointer behind the last.
+std::vector<char*> pointers(const std::vector<std::string>& strings) {
+  std::vector<char*> pointers;
+  for (const std::string& string : strings) pointers.push_back(const_cast<char*>(string.c_str()));
+  pointers.push_back(nullptr);
+  return pointers;
 }
 
 std::string explain(const Command& command, const Failure& failure) {
@@ -96,15 +112,21 @@ OsUser current_os_user() { return lookup(getpwuid(geteuid()), "user id " + std::
 
 OsUser postgres_os_user() { return geteuid() == 0 ? lookup(getpwnam("postgres"), "postgres") : current_os_user(); }
 
-pid_t spawn(const Command& command) {
-  std::vector<char*> arguments;
-  for (const std::string& argument : command.arguments) arguments.push_back(const_cast<char*>(argument.c_str()));
-  arguments.push_back(nullptr);
+pid_t spawn(const Command& command) { return spawn(command, {}); }
+
+pid_t spawn(const Command& command, const CommandExtras& extras) {
+  std::vector<char*> arguments = pointers(command.arguments);
+  // The first of several variables of a name is the one that counts.
+  std::vector<char*> variables = pointers(extras.environment);
+  variables.pop_back();
+  for (char** entry = environ; *entry != nullptr; ++entry) variables.push_back(*entry);
+  variables.push_back(nullptr);
   int pipe_fds[2];
   if (pipe2(pipe_fds, O_CLOEXEC) != 0) throw Error(ErrorCode::kInternalError, std::string("pipe: ") + strerror(errno));
-  const pid_t parent = getpid();
+  const int error_fd = extras.error_fd < 0 ? command.output_fd : extras.error_fd;
+  const Process process{arguments.data(), variables.data(), error_fd, getpid()};
   const pid_t child = fork();
-  if (child == 0) become(command, arguments.data(), pipe_fds[1], parent);
+  if (child == 0) become(command, process, pipe_fds[1]);
   close(pipe_fds[1]);
   Failure failure{};
   const ssize_t got = child < 0 ? 0 : read(pipe_fds[0], &failure, sizeof failure);

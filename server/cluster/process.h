@@ -34,9 +34,18 @@ struct Command {
   int output_fd = -1;
 };
 
+// What few children need.
+struct CommandExtras {
+  // Where standard error goes; -1: with the output.
+  int error_fd = -1;
+  // NAME=value: what counts instead of this process's own variable of the name.
+  std::vector<std::string> environment = {};
+};
+
 // Starts it in a session of its own (a Ctrl-C on the terminal is not for it). Throws Error when that fails, naming the
 // step.
 pid_t spawn(const Command& command);
+pid_t spawn(const Command& command, const CommandExtras& extras);
 
 struct Finished {
   int exit_status = 0;  // as a shell has it: 128 + signal when it was killed

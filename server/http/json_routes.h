@@ -23,13 +23,13 @@ struct JsonRoute {
   }
 };
 
-// The integer that the path has for {id}. Throws Error(kInvalidParameterValue) when it is none.
-inline int64_t path_id(const Request& request) {
-  const std::string& text = request.captures.find("id")->second;
+// The integer that the path has for {id}, or another name. Throws Error(kInvalidParameterValue) when it is none.
+inline int64_t path_id(const Request& request, const std::string& name = "id") {
+  const std::string& text = request.captures.find(name)->second;
   int64_t id = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
   if (error != std::errc() || end != text.data() + text.size())
-    throw invalid("The id in the path must be an integer, got '" + text + "'.");
+    throw invalid("The " + name + " in the path must be an integer, got '" + text + "'.");
   return id;
 }
 

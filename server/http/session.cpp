@@ -82,6 +82,9 @@ void append_chunk_size(std::string& out, size_t size) {
   out += "\r\n";
 }
 
+// Such a response lasts for as long as somebody listens: its time says nothing of how fast the server is.
+bool is_event_stream(const Response& response) { return response.content_type == "text/event-stream"; }
+
 bool is_empty(const Connection::Pieces& pieces) {
   return std::all_of(pieces.begin(), pieces.end(), [](std::string_view piece) { return piece.empty(); });
 }
@@ -512,6 +515,7 @@ void Session::finish(const Exchange& exchange) {
   ServerStatistics& statistics = shared_->statistics;
   const int status = exchange.response.status;
   if (status >= 100 && status < 600) ++statistics.responses_by_class[status / 100];
+  if (is_event_stream(exchange.response)) return;
   statistics.duration_sum += seconds;
   constexpr size_t kBuckets = std::size(ServerStatistics::kBounds);
   for (size_t i = 0; i < kBuckets; ++i) {

@@ -45,17 +45,21 @@ std::string os_user() {
 }
 
 constexpr Statement kBegan{"triage_began", R"(/* cairn tune */
-SELECT coalesce(backend_start::text, ''), coalesce(query_start::text, '') FROM pg_stat_activity WHERE pid = $1)"};
+SELECT coalesce(backend_start::text, ''), coalesce(query_start::text, ''),
+  coalesce((extract(epoch FROM backend_start) * 1000)::int8, 0) FROM pg_stat_activity WHERE pid = $1)"};
 
-task<std::vector<Target>> find_targets(db::Connection& connection, const State& state, std::vector<int64_t> pids) {
+task<std::vector<Target>> find_targets(db::Connection& connection, const State& state, const SignalOptions& options) {
   std::vector<Target> targets;
   const std::vector<TreeLine> tree = blocking_tree(state.sessions);
-  for (const int64_t pid : std::set<int64_t>(pids.begin(), pids.end())) {
+  for (const int64_t pid : std::set<int64_t>(options.pids.begin(), options.pids.end())) {
     Target target{.session = pid == 0 ? nullptr : find_session(state, pid)};
     Params params = Params::of(static_cast<int32_t>(pid));
     const Rows began = co_await connection.query(kBegan, std::move(params));
     if (target.session == nullptr || began.empty())
       throw not_found(fmt::format("there is no process {} of this PostgreSQL: `cairn triage` lists them", pid));
+    if (options.began_at != 0 && began.integer(0, 2) != options.began_at)
+      throw Error(ErrorCode::kResourceConflict,
+                  fmt::format("the session of process {} has ended, and another one has its number now", pid));
     target.began = began.text(0, 0);
     target.statement_began = began.text(0, 1);
     for (const TreeLine& line : tree)
@@ -88,17 +92,19 @@ constexpr Statement kHasAudit{"triage_has_audit", R"(/* cairn tune */
 SELECT NOT pg_is_in_recovery() AND to_regprocedure('audit.refuse_change()') IS NOT NULL
    AND to_regclass('audit.events') IS NOT NULL)"};
 constexpr Statement kAudit{"triage_audit", R"(/* cairn tune */
-INSERT INTO audit.events (action, object_type, object_id, details) VALUES ($1, 'postgres_process', $2, $3))"};
+INSERT INTO audit.events (action, object_type, object_id, details, actor, request_id)
+VALUES ($1, 'postgres_process', $2, $3, coalesce(nullif($4, ''), current_user), nullif($5, '')))"};
 constexpr Statement kText{"triage_text", "SELECT set_config('cairn.audit', $1, false)"};
 // Any role may, on a standby too; the level is one that is always logged.
 constexpr Statement kLog{"triage_log", "DO $$ BEGIN RAISE LOG '%', current_setting('cairn.audit'); END $$"};
 
 // Says where it is written.
-task<std::string> write_down(db::Connection& connection, std::string action, const Target& target) {
+task<std::string> write_down(db::Connection& connection, std::string action, const Target& target,
+                             const SignalOptions& options) {
   const std::string details = details_of(target), pid = std::to_string(target.session->pid);
   const Rows has = co_await connection.query(kHasAudit);
   if (has.boolean(0, 0)) {
-    Params params = Params::of(action, pid, db::Jsonb{details});
+    Params params = Params::of(action, pid, db::Jsonb{details}, options.actor, options.request_id);
     bool written = true;
     try {
       co_await connection.query(kAudit, std::move(params));
@@ -108,7 +114,8 @@ task<std::string> write_down(db::Connection& connection, std::string action, con
     }
     if (written) co_return "audit.events";
   }
-  Params text = Params::of("cairn " + action + " of process " + pid + ": " + details);
+  const std::string by = options.actor.empty() ? "" : " by " + options.actor;
+  Params text = Params::of("cairn " + action + " of process " + pid + by + ": " + details);
   co_await connection.query(kText, std::move(text));
   co_await connection.query(kLog);
   co_return "PostgreSQL's log";
@@ -195,17 +202,19 @@ void print_json(const std::vector<Target>& targets, const SignalOptions& options
   out << text << "\n";
 }
 
-task<int> signal_all(const SignalOptions& options, std::ostream& out) {
+}  // namespace
+
+task<int> signal_all(SignalOptions options, std::ostream& out) {
   const auto connection = co_await db::Connection::connect(options.connection_string);
   const State state = co_await read_state(*connection);
-  std::vector<Target> targets = co_await find_targets(*connection, state, options.pids);
+  std::vector<Target> targets = co_await find_targets(*connection, state, options);
   const std::string action = options.terminate ? "terminate_backend" : "cancel_backend";
   std::string where;
   if (options.yes) {
     for (Target& target : targets) {
-      where = co_await write_down(*connection, action, target);
+      where = co_await write_down(*connection, action, target, options);
       co_await end_one(*connection, target, options.terminate);
-      if (!target.error.empty()) co_await write_down(*connection, action + "_refused", target);
+      if (!target.error.empty()) co_await write_down(*connection, action + "_refused", target, options);
     }
   }
   (options.json ? print_json : print_targets)(targets, options, where, out);
@@ -213,8 +222,6 @@ task<int> signal_all(const SignalOptions& options, std::ostream& out) {
                                [](const Target& target) { return target.gone && target.error.empty(); });
   co_return options.yes&& all ? 0 : 1;
 }
-
-}  // namespace
 
 int run_signal(const SignalOptions& options, std::ostream& out) {
   Reactor reactor;

@@ -7,12 +7,14 @@
 
 #include "base/error.h"
 #include "http/json_routes.h"
+#include "http/mlflow.h"
 #include "triage/api.h"
 
 namespace cairn::triage {
 namespace {
 
 using namespace std::chrono_literals;
+using http::Request;
 
 constexpr const char* kClearScreen = "\x1b[H\x1b[2J\x1b[3J";
 constexpr auto kPoll = 50ms;
@@ -43,12 +45,34 @@ task<> watch(const TriageOptions& options, const bool& stopped, std::ostream& ou
 }
 
 // On a connection of its own: those of the pool may be what is wrong.
-task<std::string> on_triage(db::Pool& pool, http::Request&) {
+task<std::string> on_triage(db::Pool& pool, Request&) {
   const State state = co_await look(pool.options().connection_string);
   co_return state_json(state);
 }
 
-constexpr http::JsonRoute<db::Pool> kRoutes[] = {{"GET", "/api/v1/database/triage", on_triage}};
+task<std::string> end_session(db::Pool& pool, Request& request, bool terminate) {
+  const http::Arguments arguments(request);
+  SignalOptions options;
+  options.connection_string = pool.options().connection_string;
+  options.terminate = terminate;
+  options.pids = {http::path_id(request, "pid")};
+  options.yes = options.json = true;
+  options.began_at = arguments->integer("began_at").value_or(0);
+  options.actor = request.user;
+  options.request_id = request.request_id;
+  std::ostringstream out;
+  co_await signal_all(std::move(options), out);
+  co_return std::move(out).str();
+}
+
+task<std::string> on_cancel(db::Pool& pool, Request& request) { return end_session(pool, request, false); }
+task<std::string> on_terminate(db::Pool& pool, Request& request) { return end_session(pool, request, true); }
+
+constexpr http::JsonRoute<db::Pool> kRoutes[] = {
+    {"GET", "/api/v1/database/triage", on_triage},
+    {"POST", "/api/v1/database/sessions/{pid}/cancel", on_cancel},
+    {"POST", "/api/v1/database/sessions/{pid}/terminate", on_terminate},
+};
 
 }  // namespace
 

@@ -18,12 +18,13 @@ import servers
 psycopg2 = pytest.importorskip("psycopg2")
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 import page_data  # noqa: E402
+import tune_apply  # noqa: E402
 
 FULL = bool(os.environ.get("CAIRN_FULL"))
 TOTAL = 10_000 if FULL else 2_000
 PAGES = ["overview", "experiments", "runs", "charts", "parallel", "run", "compare", "models", "model", "features", "search", "load", "plan", "advice", "relations", "activity",
          "operations"]
-DARK = PAGES if FULL else ["runs", "charts", "model", "plan"]  # all share one set of colours
+DARK = PAGES if FULL else ["runs", "charts", "model", "plan", "advice", "operations"]  # all share one set of colours
 BROWSER_SECONDS = 280
 
 
@@ -76,7 +77,7 @@ def make_rest(api, unique, runs):
 @contextlib.contextmanager
 def blocked_session(dsn):
     """A table with rows, and a session that waits for another one's lock on it."""
-    holder, waiter = psycopg2.connect(dsn), psycopg2.connect(dsn)
+    holder, waiter = psycopg2.connect(dsn, application_name="page holder"), psycopg2.connect(dsn)
     with holder, holder.cursor() as cursor:
         cursor.execute("CREATE TABLE IF NOT EXISTS public.page_rows AS SELECT i AS id, 'name ' || i AS name FROM generate_series(1, 20000) i")
         cursor.execute("CREATE INDEX IF NOT EXISTS idx_page_rows_name ON public.page_rows (name)")
@@ -108,6 +109,29 @@ def blocked_session(dsn):
         holder.close()
 
 
+@contextlib.contextmanager
+def idle_session(dsn):
+    """Of a role that is no superuser, in a transaction: in the way, and to be ended."""
+    with contextlib.closing(psycopg2.connect(dsn)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("CREATE ROLE page_victim LOGIN PASSWORD 'of victim' IN ROLE cairn_reader")
+    victim = psycopg2.connect(psycopg2.extensions.make_dsn(dsn, user="page_victim", password="of victim", application_name="page victim"))
+    victim.cursor().execute("SELECT 1")
+    try:
+        yield
+    finally:
+        victim.close()
+        with contextlib.closing(psycopg2.connect(dsn)) as connection, connection, connection.cursor() as cursor:
+            cursor.execute("DROP ROLE page_victim")
+
+
+def leave_advice(data_dir, dsn):
+    """For a table of the server's own role."""
+    with contextlib.closing(psycopg2.connect(psycopg2.extensions.make_dsn(dsn, user="cairn"))) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE public.advised (id serial PRIMARY KEY, kind text); INSERT INTO public.advised (kind) SELECT 'kind ' || i % 50 FROM generate_series(1, 5000) i")
+    folder = pathlib.Path(data_dir) / "tuner"
+    tune_apply.write_advice(folder, "20261122T000001.000Z", "cairn", [tune_apply.index("advised", "kind")])
+
+
 @pytest.fixture(scope="module")
 def data(server):
     api = servers.Api(server.url)
@@ -125,8 +149,10 @@ def outcomes(server, data, npm_modules, browser):
     dsn = page_data.embedded_dsn(server.data_dir)
     with contextlib.closing(psycopg2.connect(dsn)) as connection:
         page_data.copy_runs(connection, data["copied"], TOTAL - 1)
-    with blocked_session(dsn):
-        return drive(npm_modules, browser, url=server.url, name="<img src=x> 0", first="run 00000", total=TOTAL, dark=DARK, **data)
+    leave_advice(server.data_dir, dsn)
+    with blocked_session(dsn), idle_session(dsn):
+        found = drive(npm_modules, browser, url=server.url, name="<img src=x> 0", first="run 00000", total=TOTAL, dark=DARK, **data)
+    return {**found, **drive(npm_modules, browser, url=server.url, quiet=True, **data)}
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -139,7 +165,9 @@ def test_page_works_is_accessible_and_fits_a_phone(outcomes, page):
     "runs: any number of rows, few of them in the document", "runs: by keyboard", "runs: filter in MLflow's grammar", "runs: order and columns", "compare: what differs is marked",
     "charts: smoothing and zoom", "parallel coordinates: a drag keeps what passes", "run: what others have named is text", "models: an approval by a button",
     "features: distribution and drift", "search: each part's score and rank", "database: statements, and the plan of one with its findings", "database: who waits for whom",
-    "database: advice and relations", "theme: chosen by hand, and kept", "polling stops while the tab is hidden", "an address that leads nowhere says so"])
+    "database: advice and relations", "theme: chosen by hand, and kept", "database: a session is ended, by who was asked",
+    "database: advice is applied, measured and undone by buttons", "live: what the server tells is shown without being asked for", "live: it asks where it cannot be told",
+    "nothing is asked, and no stream is open, while the tab is hidden", "an address that leads nowhere says so"])
 def test_page_does(outcomes, check):
     assert outcomes.get(check, "was not tried") is None
 
@@ -162,13 +190,16 @@ def folder():
 
 
 def test_page_asks_for_credentials(folder, npm_modules, browser):
-    entry = subprocess.run([os.environ["CAIRN_BIN"], "credentials", "user", "ann"], input="right horse\n", capture_output=True, text=True, check=True).stdout
+    entries = [subprocess.run([os.environ["CAIRN_BIN"], "credentials", "user", name], input="right horse\n", capture_output=True, text=True, check=True).stdout
+               for name in ("ann", "rob")]
     file = folder / "credentials.toml"
-    file.write_text(entry)
+    file.write_text("".join(entries) + 'role = "reader"\n')
     file.chmod(0o600)
     running = servers.start_cairn(folder, "--credentials", str(file))
     try:
-        assert drive(npm_modules, browser, url=running.url, pair=[], password="right horse") == {"sign in: asked for, refused, taken, forgotten": None}
+        with idle_session(page_data.embedded_dsn(running.data_dir)):
+            assert drive(npm_modules, browser, url=running.url, pair=[], password="right horse") == {
+                "sign in: asked for, refused, taken, forgotten": None, "a reader is told of sessions, and why none is ended": None}
     finally:
         running.stop()
 
@@ -190,7 +221,7 @@ def test_database_routes_read_and_do_no_more(api):
     assert api.get("/api/v1/database/statements/history")["interval_s"] > 0
     assert "training_runs" in {one["name"] for one in api.get("/api/v1/database/relations")["tables"]}
     assert api.get("/api/v1/database/relations", database="postgres")["tables"] == []
-    assert api.get("/api/v1/database/advice")["journal"] == []
+    assert api.get("/api/v1/database/advice", database="postgres")["journal"] == []
 
     def refused(path, **query):
         answer = api.call("GET", "/api/v1/database/" + path, params=query)

@@ -100,7 +100,8 @@ async function newPage(context, options) {
   const page = await context.newPage(options),
     requests = new Set();
   underWay.set(page, requests);
-  page.on("request", (request) => requests.add(request));
+  // A stream of events is open for as long as the page is shown.
+  page.on("request", (request) => !request.url().includes("/api/v1/events") && requests.add(request));
   for (const end of ["requestfinished", "requestfailed"]) page.on(end, (request) => requests.delete(request));
   return page;
 }
@@ -334,7 +335,7 @@ const CHECKS = {
   },
   async "database: advice and relations"(page) {
     await open(page, PAGES.advice);
-    await page.locator(".command, table").first().waitFor();
+    await page.locator("main table").first().waitFor();
     await open(page, PAGES.relations);
     await page.getByRole("rowheader", {name: "page_rows", exact: true}).waitFor();
     await page.getByText("idx_page_rows_name").waitFor();
@@ -350,20 +351,70 @@ const CHECKS = {
       "the dark theme is not kept",
     );
   },
-  async "polling stops while the tab is hidden"(page) {
+  async "database: a session is ended, by who was asked"(page) {
+    await open(page, PAGES.activity);
+    const row = page.locator("tr", {hasText: "page victim"}),
+      dialog = page.getByRole("alertdialog", {name: /End the session of process/});
+    await row.getByRole("button", {name: /End the session/}).click();
+    await dialog.getByText("rolled back").waitFor();
+    await page.screenshot({path: `${given.shots}/ending-light.png`});
+    for (let i = 0; i < 6; ++i) {
+      await page.keyboard.press("Tab");
+      const where = await page.evaluate(() => [document.hasFocus(), !!document.activeElement.closest("dialog, body")]);
+      const outside = await page.evaluate(
+        () => document.activeElement !== document.body && !document.activeElement.closest("dialog"),
+      );
+      expect(!outside, "the focus leaves the dialog: " + where);
+    }
+    await page.keyboard.press("Escape");
+    await dialog.waitFor({state: "detached"});
+    expect((await row.count()) === 1, "Escape has ended the session");
+    // What PostgreSQL refuses is said, and nothing is lost.
+    await page
+      .locator("tr", {hasText: "page holder"})
+      .getByRole("button", {name: /End the session/})
+      .click();
+    await dialog.getByRole("button", {name: "End the session"}).click();
+    await dialog.getByRole("alert").getByText("PostgreSQL refuses it").waitFor();
+    await dialog.getByRole("button", {name: "Leave it"}).click();
+    await row.getByRole("button", {name: /End the session/}).click();
+    await dialog.getByRole("button", {name: "End the session"}).click();
+    await dialog.waitFor({state: "detached"});
+    await row.waitFor({state: "detached"});
+  },
+  async "live: what the server tells is shown without being asked for"(page) {
+    await open(page, PAGES.activity);
+    let asked = 0;
+    page.on("request", (request) => request.url().includes("/activity") && ++asked);
+    const before = await page.locator("td.num").allTextContents();
+    await page.waitForFunction(
+      (shown) => JSON.stringify([...document.querySelectorAll("td.num")].map((one) => one.textContent)) !== shown,
+      JSON.stringify(before),
+    );
+    expect(asked === 0, "it asks although it is told");
+  },
+  async "live: it asks where it cannot be told"(page) {
+    await page.route("**/api/v1/events?*", (route) => route.abort());
+    await open(page, PAGES.activity);
+    await page.waitForRequest((request) => request.url().includes("/activity"));
+    await page.waitForRequest((request) => request.url().includes("/activity"));
+  },
+  async "nothing is asked, and no stream is open, while the tab is hidden"(page) {
     await page.clock.install();
     await open(page, PAGES.activity);
     const asked = [];
-    page.on("request", (request) => request.url().includes("/activity") && asked.push(request.url()));
     const show = (hidden) =>
       page.evaluate((value) => {
         Object.defineProperty(document, "hidden", {configurable: true, get: () => value});
         document.dispatchEvent(new Event("visibilitychange"));
       }, hidden);
+    const closed = page.waitForEvent("requestfailed", (request) => request.url().includes("/api/v1/events"));
     await show(true);
+    await closed;
+    page.on("request", (request) => asked.push(request.url()));
     await page.clock.runFor(60_000);
-    expect(asked.length === 0, "it asks on while nobody looks");
-    const again = page.waitForRequest((request) => request.url().includes("/activity"));
+    expect(asked.length === 0, "it asks on while nobody looks: " + asked);
+    const again = page.waitForRequest((request) => request.url().includes("/api/v1/events"));
     await show(false);
     await again;
   },
@@ -378,20 +429,61 @@ const CHECKS = {
   },
 };
 
+// While nobody has a transaction open, for which an index that is built would wait.
+const QUIET = {
+  async "database: advice is applied, measured and undone by buttons"(page) {
+    await open(page, PAGES.advice);
+    const doing = async (button, verb, name) => {
+      await page.getByRole("button", {name: button, exact: true}).first().click();
+      const dialog = page.getByRole("alertdialog");
+      if (button === "Apply it") {
+        await dialog.getByRole("checkbox", {name: "Also what no proof kept"}).check();
+        await page.screenshot({path: `${given.shots}/apply-light.png`});
+      }
+      await dialog.getByRole("button", {name: verb, exact: true}).click();
+      await page.getByRole("region", {name}).getByText("done", {exact: true}).waitFor({timeout: 60_000});
+    };
+    await doing("Apply it", "Apply it", /^Applied advice/);
+    const journal = page.getByRole("region", {name: "Made in this database"});
+    await journal.getByText("applied", {exact: true}).waitFor();
+    await doing("Verify it", "Verify it", /^Verified advice/);
+    await page.getByRole("region", {name: "Changes, by their statements"}).waitFor();
+    await page.screenshot({path: `${given.shots}/verified-light.png`});
+    await doing("Undo all of it", "Undo", /^Undone advice/);
+    await journal.getByText("undone", {exact: true}).waitFor();
+  },
+};
+
+async function signIn(page, user, password) {
+  await page.getByRole("dialog", {name: "Sign in"}).waitFor();
+  await page.getByRole("textbox", {name: "User"}).fill(user);
+  await page.getByRole("textbox", {name: "Password"}).fill(password);
+  await page.getByRole("button", {name: "Sign in"}).click();
+}
+
 const SIGNED = {
   async "sign in: asked for, refused, taken, forgotten"(page) {
     await page.goto(given.url + "/#/models");
-    await page.getByRole("dialog", {name: "Sign in"}).waitFor();
-    await page.getByRole("textbox", {name: "User"}).fill("ann");
-    await page.getByRole("textbox", {name: "Password"}).fill("wrong");
-    await page.getByRole("button", {name: "Sign in"}).click();
+    await signIn(page, "ann", "wrong");
     await page.getByText("were not taken").waitFor();
-    await page.getByRole("textbox", {name: "User"}).fill("ann");
-    await page.getByRole("textbox", {name: "Password"}).fill(given.password);
-    await page.getByRole("button", {name: "Sign in"}).click();
+    await signIn(page, "ann", given.password);
     await page.getByRole("heading", {level: 1, name: "Models"}).waitFor();
     await page.getByRole("button", {name: "Sign out"}).click();
     await page.getByRole("dialog", {name: "Sign in"}).waitFor();
+  },
+  async "a reader is told of sessions, and why none is ended"(page) {
+    const told = page.waitForResponse((response) => response.url().includes("/api/v1/events") && response.ok());
+    await page.goto(given.url + "/#/database/activity");
+    await signIn(page, "rob", given.password);
+    await told;
+    await page
+      .locator("tr", {hasText: "page victim"})
+      .getByRole("button", {name: /End the session/})
+      .click();
+    const dialog = page.getByRole("alertdialog");
+    await dialog.getByRole("button", {name: "End the session"}).click();
+    await dialog.getByRole("alert").getByText("rob may").waitFor();
+    expect(await dialog.getByRole("button", {name: "End the session"}).isDisabled(), "it may be tried again");
   },
 };
 
@@ -406,8 +498,9 @@ async function check(name, body) {
 
 const browser = await chromium.launch({executablePath: given.browser, args: ["--no-sandbox"]});
 try {
-  if (!given.password) await everyPage(browser);
-  for (const [name, body] of Object.entries(given.password ? SIGNED : CHECKS)) {
+  const checks = given.password ? SIGNED : given.quiet ? QUIET : CHECKS;
+  if (checks === CHECKS) await everyPage(browser);
+  for (const [name, body] of Object.entries(checks)) {
     const page = await newPage(browser, {viewport: {width: 1280, height: 800}});
     page.setDefaultTimeout(15_000);
     await check(name, () => body(page));
