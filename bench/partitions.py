@@ -74,7 +74,7 @@ def main():
         pause.wait(options.before)
         converting = time.monotonic()
         print("before     ", figures(writers, begun, converting), flush=True)
-        output = database.run("convert", "public.orders", "--column", "created_at", "--keep", "0")
+        output = database.run("convert", "public.orders", "--column", "created_at", "--keep", "0") + database.run("finish", "public.orders")
         converted = time.monotonic()
         say(output)
         print("converting ", figures(writers, converting, converted), f" in {converted - converting:.1f} s", flush=True)
