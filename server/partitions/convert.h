@@ -18,6 +18,13 @@ task<> revoke_defaults(Session& session, std::string table);
 void add_capture(std::vector<Session::Step>& steps, const std::string& table, const Conversion& conversion);
 void drop_capture(std::vector<Session::Step>& steps, const std::string& table);
 
+// A view's definition once more, for when its table's name is another's.
+task<std::string> view_again(Session& session, const View& view);
+// Statements that wait for no lock long, from `done` on, each in a transaction with `record` ($1: id, $2: how many are
+// done by then).
+task<> run_one_by_one(Session& session, const std::vector<std::string>& statements, db::Statement record, int64_t id,
+                      int64_t& done);
+
 // One conversion under way. Its steps, in order; each may be called again after a kill.
 class Converter {
  public:

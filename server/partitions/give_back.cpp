@@ -106,9 +106,6 @@ task<> GiveBack::exchange() {
   session_.say(conversion_.shown_name() + " is the old table again");
 }
 
-constexpr Statement kViewAgain{"partitions_view_again", R"(
-SELECT format('CREATE OR REPLACE VIEW %s%s AS %s', $2::text, CASE WHEN $3 = '' THEN '' ELSE ' WITH (' || $3 || ')' END,
-              pg_get_viewdef($1::int8::oid)))"};
 constexpr Statement kForeignKeys{"partitions_foreign_keys", R"(
 SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname) FROM pg_constraint
 WHERE contype = 'f' AND conparentid = 0 AND conrelid IN (SELECT relid FROM pg_partition_tree($1::int8::oid::regclass)))"};
@@ -121,9 +118,8 @@ task<Steps> GiveBack::exchange_steps(const Follower& following) {
   const Rows foreign_keys = co_await session_.query(kForeignKeys, std::move(of_new));
   std::vector<std::string> views;
   for (const View& view : new_.views) {
-    Params params = Params::of(view.oid, view.name, view.options);
-    const Rows definition = co_await session_.query(kViewAgain, std::move(params));
-    views.push_back(definition.text(0, 0));
+    std::string definition = co_await view_again(session_, view);
+    views.push_back(std::move(definition));
   }
   Steps steps;
   add(steps, "LOCK TABLE " + around_ + " IN ACCESS EXCLUSIVE MODE");
@@ -164,16 +160,7 @@ constexpr Statement kValidated{"partitions_kept_validated",
                                "UPDATE cairn_partitions.kept SET validated = $2 WHERE conversion = $1"};
 
 task<> GiveBack::validate() {
-  for (int64_t i = kept_.validated; i < static_cast<int64_t>(kept_.validations.size()); ++i) {
-    const std::string statement = kept_.validations[static_cast<size_t>(i)];
-    const Session::Body body = [&]() -> task<> {
-      co_await session_.run(statement);
-      Params params = Params::of(conversion_.id, i + 1);
-      co_await session_.query(kValidated, std::move(params));
-    };
-    co_await session_.patient(statement, body);
-    kept_.validated = i + 1;
-  }
+  co_await run_one_by_one(session_, kept_.validations, kValidated, conversion_.id, kept_.validated);
 }
 
 constexpr Statement kForgetKept{"partitions_forget_returned",

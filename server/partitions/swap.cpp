@@ -70,6 +70,12 @@ constexpr Statement kView{"partitions_view", R"(
 SELECT format('CREATE OR REPLACE VIEW %s%s AS %s', $2::text, CASE WHEN $3 = '' THEN '' ELSE ' WITH (' || $3 || ')' END,
               pg_get_viewdef($1::int8::oid)))"};
 
+task<std::string> view_again(Session& session, const View& view) {
+  Params params = Params::of(view.oid, view.name, view.options);
+  const Rows definition = co_await session.query(kView, std::move(params));
+  co_return definition.text(0, 0);
+}
+
 // Of the table, its columns, and sequences of identity columns, whose names will be the old ones.
 constexpr Statement kGrants{"partitions_grants", R"(
 WITH acl AS (
@@ -199,9 +205,8 @@ task<> Converter::read_sequences() {
 
 task<> Converter::add_views(Steps& steps) {
   for (const View& view : plan_.facts.views) {
-    Params params = Params::of(view.oid, view.name, view.options);
-    const Rows definition = co_await session_.query(kView, std::move(params));
-    add(steps, definition.text(0, 0));
+    std::string definition = co_await view_again(session_, view);
+    add(steps, std::move(definition));
   }
 }
 
@@ -326,17 +331,22 @@ constexpr Statement kAfterDone{"partitions_after_done",
 
 constexpr Statement kSign{"partitions_sign", "UPDATE cairn_partitions.kept SET signature = $2 WHERE conversion = $1"};
 
-task<> Converter::validate() {
-  for (int64_t i = conversion_.after_done; i < static_cast<int64_t>(conversion_.after_swap.size()); ++i) {
-    const std::string statement = conversion_.after_swap[static_cast<size_t>(i)];
+task<> run_one_by_one(Session& session, const std::vector<std::string>& statements, Statement record, int64_t id,
+                      int64_t& done) {
+  while (done < static_cast<int64_t>(statements.size())) {
+    const std::string statement = statements[static_cast<size_t>(done)];
     const Session::Body body = [&]() -> task<> {
-      co_await session_.run(statement);
-      Params params = Params::of(conversion_.id, i + 1);
-      co_await session_.query(kAfterDone, std::move(params));
+      co_await session.run(statement);
+      Params params = Params::of(id, done + 1);
+      co_await session.query(record, std::move(params));
     };
-    co_await session_.patient(statement, body);
-    conversion_.after_done = i + 1;
+    co_await session.patient(statement, body);
+    ++done;
   }
+}
+
+task<> Converter::validate() {
+  co_await run_one_by_one(session_, conversion_.after_swap, kAfterDone, conversion_.id, conversion_.after_done);
   const std::optional<Kept> kept = co_await kept_of(session_, conversion_);
   if (!kept) {  // of a version that dropped the old table in the exchange
     co_await set_state(session_, conversion_, "done");

@@ -30,7 +30,8 @@ def backup(folder, *arguments, code=0):
     return done.stdout or done.stderr
 
 
-def test_R32_a_restored_server_has_every_run_and_every_artifact_with_its_checksum(folder):
+@pytest.mark.parametrize("tool", ["postgresql", "pgbackrest"])
+def test_R32_a_restored_server_has_every_run_and_every_artifact_with_its_checksum(folder, tool):
     server = start_cairn(folder)
     try:
         api = Api(server.url)
@@ -47,8 +48,8 @@ def test_R32_a_restored_server_has_every_run_and_every_artifact_with_its_checksu
 
         for number in range(3):
             new_run(number)
-        made = json.loads(backup(folder, "create", "--json"))
-        assert made["artifacts"] == 3 and made["exact"]
+        made = json.loads(backup(folder, "create", "--with", tool, "--json"))
+        assert made["artifacts"] == 3 and made["exact"] and ("type" in made) == (tool == "pgbackrest")
         for number in range(3, 5):
             new_run(number)
         assert json.loads(backup(folder, "verify", "--json"))["good"]
