@@ -6,7 +6,8 @@
 
 The table has two unique keys that do not hold the partition key, a foreign key out, one in with ON DELETE CASCADE, four indexes, a view and
 a trigger (test/partitioned.py). Writes are inserts, updates, updates that move a row to another month, and deletes, each its own transaction,
-from four connections; fsync is on. They are timed before, during and after the conversion.
+from four connections; fsync is on. They are timed before, during and after the conversion, while the
+old table is kept and follows, and while the conversion is taken back.
 """
 import argparse
 import contextlib
@@ -72,12 +73,22 @@ def main():
         pause = threading.Event()
         begun = time.monotonic()
         pause.wait(options.before)
-        converting = time.monotonic()
-        print("before     ", figures(writers, begun, converting), flush=True)
-        output = database.run("convert", "public.orders", "--column", "created_at", "--keep", "0")
-        converted = time.monotonic()
-        say(output)
-        print("converting ", figures(writers, converting, converted), f" in {converted - converting:.1f} s", flush=True)
+
+        def phase(name, *command):
+            at = time.monotonic()
+            say(database.run(*command))
+            now = time.monotonic()
+            print(f"{name:11}", figures(writers, at, now), f" in {now - at:.1f} s", flush=True)
+            return now
+
+        print("before     ", figures(writers, begun, time.monotonic()), flush=True)
+        convert = "convert", "public.orders", "--column", "created_at", "--keep", "0"
+        kept = phase("converting", *convert)
+        pause.wait(options.before)
+        print("kept       ", figures(writers, kept, time.monotonic()), flush=True)
+        phase("undoing", "undo", "public.orders")
+        phase("converting", *convert)
+        converted = phase("finishing", "finish", "public.orders")
         pause.wait(options.before)
         print("after      ", figures(writers, converted, time.monotonic()), flush=True)
         for writer in writers:

@@ -8,6 +8,7 @@
 #include "app/credentials.h"
 #include "app/database.h"
 #include "app/page.h"
+#include "app/scheduled_jobs.h"
 #include "base/log.h"
 #include "base/version.h"
 #include "embedded/openapi.h"
@@ -200,6 +201,7 @@ void register_routes(http::Router& router, App& app) {
   maintain::register_routes(router, app.pool);
   app.schedule = std::make_unique<maintain::Schedule>(app.pool);
   maintain::add_database_jobs(*app.schedule);
+  add_scheduled_jobs(*app.schedule, app.config);
 }
 
 // A connection is a file, and the usual soft limit of 1024 is far below what the server may hold.

@@ -18,10 +18,17 @@ void add_create(CommandLine& line, CLI::App* parent) {
       "restored.\n"
       "Interrupted, it leaves nothing that `list` shows. Exit codes: 0 done, 4 the directory holds another server's\n"
       "backups or is in use, 5 PostgreSQL cannot be reached or does not archive.\n"
-      "Example: cairn backup create --data-dir ~/cairn --backup-dir /mnt/backups --keep 7");
+      "Example: cairn backup create --data-dir ~/cairn --backup-dir /mnt/backups --keep 7\n"
+      "         cairn backup create --with pgbackrest --data-dir ~/cairn --backup-dir /mnt/backups");
   const auto options = std::make_shared<backup::CreateOptions>();
   command->add_option("--keep", options->keep, "Then remove all but the newest N, and the WAL that none of them needs")
       ->check(CLI::Range(1, 100000));
+  command
+      ->add_option("--with", options->with,
+                   "postgresql (its own tools, the default) or pgbackrest (compressed, incremental, where it is "
+                   "installed); the directory's next backups are made alike")
+      ->check(CLI::IsMember({"postgresql", "pgbackrest"}));
+  command->add_flag("--full", options->full, "With pgbackrest: a full backup, though there is one already");
   command->add_flag("--json", options->json, "Print one JSON object");
   line.add_settings(command, {"data_dir", "artifact_root", "backup_dir", "postgres_bin"});
   line.on(command, [&line, options] {

@@ -9,6 +9,7 @@
 #include "app/app.h"
 #include "app/database.h"
 #include "app/doctor.h"
+#include "app/metadata.h"
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/json.h"
@@ -113,17 +114,23 @@ void add_migrate(CommandLine& line) {
   migrate->require_subcommand(1);
   migrate->footer("Example: cairn migrate upgrade head --database-url postgresql://user@host/db");
   auto options = std::make_shared<Options>();
+  const auto metadata_name = std::make_shared<std::string>();
   auto add = [&](Action action, const char* name, const char* help) {
     CLI::App* command = line.add(migrate, name, help);
     command->add_option("--directory", options->directory, "Steps from files here instead of those in the binary");
     command->add_flag("--json", options->json, "Print one JSON value");
     command->add_option("--lineage", options->lineage, "Name of a set of steps; default: user, with --directory");
     line.add_settings(command, {"data_dir", "database_url", "postgres_bin"});
-    line.on(command, [&line, options, action] {
+    line.on(command, [&line, options, metadata_name, action] {
       quiet_log();
       options->action = action;
       if (action == Action::kRevision && !options->autogenerate)
         return schema::run_migrate(*options, std::cout, std::cerr);
+      if (action == Action::kRevision) {
+        if (options->schema_file.empty() && metadata_name->empty())
+          throw invalid("--autogenerate needs to know what is wanted: --schema FILE or --metadata MODULE:ATTRIBUTE");
+        if (!metadata_name->empty()) options->wanted = read_metadata(*metadata_name);
+      }
       const ServerConfig config = line.settings();
       const CommandDatabase database(config);
       options->connection_string = database.connection_string();
@@ -138,15 +145,20 @@ void add_migrate(CommandLine& line) {
       add(Action::kRevision, "revision", "Make the files of a new step in --directory (default: migrations)");
   revision->add_option("-m,--message", options->message, "What it changes, as in \"module: change\"")->required();
   CLI::Option* file = revision->add_option("--schema", options->schema_file, "SQL file that makes the wanted schema");
+  CLI::Option* metadata = revision->add_option("--metadata", *metadata_name,
+                                               "SQLAlchemy's: MODULE:ATTRIBUTE of its MetaData, or of its declarative "
+                                               "base; --schema, if given too, is loaded first");
   CLI::Option* automatic =
       revision->add_flag("--autogenerate", options->autogenerate,
-                         "Fill them with what the database lacks of --schema, and with its way back");
-  automatic->needs(file);
+                         "Fill them with what the database lacks of --schema or --metadata, and with its way back");
   file->needs(automatic);
+  metadata->needs(automatic);
   revision->footer(
       "No difference makes no files. Read them before you apply them: their comments say what locks, rewrites or "
       "loses.\n"
+      "Metadata is read by python3 (of PATH) in this directory, with the SQLAlchemy that is installed there.\n"
       "Example: cairn migrate revision --autogenerate --schema schema.sql -m \"notes: add a column\"\n"
+      "         cairn migrate revision --autogenerate --metadata shop.models:Base -m \"shop: add a column\"\n"
       "         cairn migrate upgrade head --directory migrations");
   auto add_targeted = [&](Action action, const char* name, const char* help, const char* target_help,
                           const char* fallback) {

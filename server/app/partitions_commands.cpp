@@ -38,14 +38,23 @@ void add_conversion(CommandLine& line, CLI::App* partitions) {
 
   CLI::App* convert = line.add(partitions, "convert", "Make a table partitioned while others write to it");
   convert->footer(
-      "Killed at any moment, the same command goes on where it stopped; undo takes it back until the new table has\n"
-      "taken the old one's place.\n"
+      "Killed at any moment, the same command goes on where it stopped. The old table is kept beside the new one, and\n"
+      "follows what is written: undo puts it back, finish drops it.\n"
       "Example: cairn partitions convert public.events --column created_at --by month --keep 12\n"
       "         cairn partitions convert public.events");
   add_scheme(convert, *add(line, convert, partitions::run_convert));
 
-  CLI::App* undo = line.add(partitions, "undo", "Take back a conversion that is under way");
-  undo->footer("Example: cairn partitions undo public.events");
+  CLI::App* finish = line.add(partitions, "finish", "Drop the old table of a conversion, the last step");
+  finish->footer(
+      "From then on it cannot be undone, and writing costs less.\n"
+      "Example: cairn partitions finish public.events");
+  finish->add_option("table", add(line, finish, partitions::run_finish)->table, "The table, with its schema")
+      ->required();
+
+  CLI::App* undo = line.add(partitions, "undo", "Take back a conversion, until it is finished");
+  undo->footer(
+      "With all that was written meanwhile. Killed, the same command goes on.\n"
+      "Example: cairn partitions undo public.events");
   undo->add_option("table", add(line, undo, partitions::run_undo)->table, "The table, with its schema")->required();
 }
 

@@ -1,5 +1,5 @@
-// `cairn backup`: the embedded PostgreSQL and the artifacts, backed up by PostgreSQL's own programs and restored to any
-// point in time. docs/formats/backups.md says what lies where.
+// `cairn backup`: the embedded PostgreSQL and the artifacts, backed up by PostgreSQL's own programs or by pgBackRest,
+// and restored to any point in time. docs/formats/backups.md says what lies where.
 //
 // All block, on the caller's thread.
 #pragma once
@@ -18,9 +18,13 @@ struct CreateOptions {
   std::string artifact_root;
   std::string postgres_bin;
   std::optional<int> keep;
+  std::string with;   // postgresql, pgbackrest; empty: as the directory's backups are made, postgresql for a new one
+  bool full = false;  // not an increment; of pgbackrest
   bool json = false;
 };
 int create(const CreateOptions& options, std::ostream& out);
+// Where the last backup of this data directory was put; empty: it has none.
+std::string last_directory(const std::string& data_dir);
 
 struct ListOptions {
   std::string directory;

@@ -100,13 +100,19 @@ class BackupTest : public testing::Test {
             .data_dir = base_ / "data",
             .artifact_root = base_ / "data/artifacts",
             .postgres_bin = programs(),
-            .keep = {}};
+            .keep = {},
+            .with = {}};
   }
-  void create(std::optional<int> keep = {}) {
+  // Gives what it says, as JSON.
+  std::string create(std::optional<int> keep = {}, const std::string& with = "", bool full = false) {
     CreateOptions options = create_options();
     options.keep = keep;
+    options.with = with;
+    options.full = full;
+    options.json = true;
     std::ostringstream out;
     EXPECT_EQ(backup::create(options, out), 0);
+    return out.str();
   }
   std::vector<std::string> ids() const {
     std::ostringstream out;
@@ -257,11 +263,97 @@ TEST_F(BackupTest, R32_VerifyFindsDamageAndRetentionKeepsWhatIsNeeded) {
   EXPECT_EQ(verify(&said), 0) << said;
 }
 
+// The same with pgBackRest: full and incremental backups, compressed, of the same points.
+TEST_F(BackupTest, R32_PgBackRestRestoresToAPointExactToTheTransaction) {
+  sql("CREATE TABLE large AS SELECT i, repeat('much the same ', 20) FROM generate_series(1, 20000) i");
+  insert(1);
+  const json::Document first(create({}, "pgbackrest"));
+  EXPECT_EQ(json::root_fields(first).required_string("type"), "full");
+  EXPECT_LT(json::root_fields(first).required_integer("stored_bytes"),
+            json::root_fields(first).required_integer("base_bytes") / 3);
+  insert(2);
+  const std::string lsn = sql("SELECT pg_current_wal_insert_lsn()");
+  insert(3);
+  // From now on without being told: an increment, a small part of the whole.
+  const json::Document second(create());
+  EXPECT_EQ(json::root_fields(second).required_string("type"), "incr");
+  EXPECT_LT(json::root_fields(second).required_integer("stored_bytes"),
+            json::root_fields(first).required_integer("stored_bytes") / 4);
+  sql("SELECT pg_create_restore_point('before the mistake')");
+  insert(4);
+  const std::string time = sql("SELECT clock_timestamp() AT TIME ZONE 'UTC'");
+  do put(base_ / "probe", "");
+  while (mtime_us(base_ / "probe") <= parse_time_us(time));
+  put(base_ / "data/artifacts/0/a.txt", "second");
+  insert(5);
+  std::string said;
+  EXPECT_EQ(verify(&said), 0) << said;
+  EXPECT_NE(said.find("counts and checksums as they were"), std::string::npos) << said;
+  kill(cluster_->postgres_pid(), SIGKILL);
+  cluster_.reset();  // its last segment was never archived
+
+  std::ostringstream out;
+  RestoreOptions by_lsn = restore_options("by-lsn"), by_name = restore_options("by-name"),
+                 by_time = restore_options("by-time");
+  by_lsn.lsn = lsn;
+  by_name.name = "before the mistake";
+  by_time.time = time;
+  for (const RestoreOptions& options : {by_lsn, by_name, by_time, restore_options("all")})
+    EXPECT_EQ(restore(options, out), 0);
+  EXPECT_EQ(rows_in("by-lsn"), "1 2");
+  EXPECT_EQ(rows_in("by-name"), "1 2 3");
+  EXPECT_EQ(rows_in("by-time"), "1 2 3 4");
+  EXPECT_EQ(rows_in("all"), "1 2 3 4 5");
+  EXPECT_EQ(text_of(base_ / "by-time/artifacts/0/a.txt"), "first");
+  EXPECT_EQ(text_of(base_ / "all/artifacts/0/a.txt"), "second");
+  // What was restored archives nowhere, and may not mix its backups with the other's.
+  cluster_ = std::make_unique<cluster::Cluster>(options_for(base_ / "all"));
+  cluster_->start();
+  EXPECT_EQ(sql("SHOW archive_command"), "/bin/true");
+}
+
+TEST_F(BackupTest, R32_PgBackRestsRepositoryLosesWhatNobodyNeedsAndDamageIsFound) {
+  const auto sets = [&] {
+    std::vector<std::string> names;
+    for (const auto& entry : fs::directory_iterator(base_ / "backups/pgbackrest/repo/backup/cairn"))
+      if (entry.is_directory() && entry.path().filename().string()[0] == '2') names.push_back(entry.path().filename());
+    return names;
+  };
+  create({}, "pgbackrest");
+  insert(1);
+  create({}, "pgbackrest");
+  // An increment needs those before it, though they are not listed any more.
+  create(1);
+  EXPECT_EQ(ids().size(), 1u);
+  EXPECT_EQ(sets().size(), 3u);
+  std::string said;
+  EXPECT_EQ(verify(&said), 0) << said;
+  create(1, "pgbackrest", true);
+  EXPECT_EQ(sets().size(), 1u);
+  EXPECT_EQ(verify(&said), 0) << said;
+  // One directory, one tool.
+  EXPECT_THROW(create({}, "postgresql"), Error);
+
+  fs::path file;
+  for (const auto& entry :
+       fs::recursive_directory_iterator(base_ / "backups/pgbackrest/repo/backup/cairn" / sets().at(0)))
+    if (entry.is_regular_file() && entry.path().parent_path().filename() == "1" && entry.file_size() > 2000)
+      file = entry.path();
+  std::string bytes = text_of(file);
+  ASSERT_GT(bytes.size(), 2000u);
+  bytes[1000] ^= 1;
+  std::ofstream(file, std::ios::binary | std::ios::trunc) << bytes;
+  EXPECT_EQ(verify(&said), 1);
+  EXPECT_NE(said.find("pgbackrest restore ended with"), std::string::npos) << said;
+}
+
 // Killed with everything that it started, at moments over its whole life.
-TEST_F(BackupTest, R32_AKilledBackupLeavesNothingThatLooksGood) {
+class KilledBackupTest : public BackupTest, public testing::WithParamInterface<const char*> {};
+
+TEST_P(KilledBackupTest, R32_AKilledBackupLeavesNothingThatLooksGood) {
   insert(1);
   const auto begun = std::chrono::steady_clock::now();
-  create();
+  create({}, GetParam());
   const auto took = std::chrono::steady_clock::now() - begun;
   const char* kills = std::getenv("CAIRN_KILLS");
   const int times = std::max(1, (kills == nullptr ? 5 : std::atoi(kills)) / 4);
@@ -285,6 +377,9 @@ TEST_F(BackupTest, R32_AKilledBackupLeavesNothingThatLooksGood) {
   for (const auto& entry : fs::directory_iterator(base_ / "backups/backups"))
     EXPECT_NE(entry.path().filename().string()[0], '.');
 }
+
+INSTANTIATE_TEST_SUITE_P(With, KilledBackupTest, testing::Values("postgresql", "pgbackrest"),
+                         [](const auto& info) { return std::string(info.param); });
 
 }  // namespace
 }  // namespace cairn::backup

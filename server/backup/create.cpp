@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <set>
 #include <thread>
 
 #include "backup/api.h"
@@ -14,6 +15,7 @@
 #include "backup/repository.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/files.h"
 #include "base/json.h"
 #include "cluster/cluster.h"
 #include "cluster/session.h"
@@ -41,6 +43,11 @@ constexpr const char* kArchiverFailure =
     "SELECT coalesce(last_failed_wal || ' at ' || last_failed_time, '') FROM pg_stat_archiver "
     "WHERE last_failed_time > coalesce(last_archived_time, '-infinity')";
 
+constexpr const char* kArchived = "SELECT coalesce(left(last_archived_wal, 24) >= $1, false) FROM pg_stat_archiver";
+
+// In the data directory: where its last backup was put, for the server's schedule.
+constexpr const char* kNote = "backup_directory";
+
 // As cairn.conf has it where nobody archives.
 constexpr const char* kNoArchive = "/bin/true";
 
@@ -66,8 +73,18 @@ class Creation {
       throw Error(ErrorCode::kNotImplemented,
                   "the cluster has tablespaces outside its directory, which are not backed up: "
                   "move what is in them (ALTER TABLE … SET TABLESPACE pg_default) and drop them");
-    repository_.claim({session_.value(kIdentity), options_.data_dir, fs::absolute(options_.artifact_root)});
+    const auto owner = repository_.owner();
+    const bool with_pgbackrest = options_.with.empty() ? owner && owner->pgbackrest : options_.with == "pgbackrest";
+    if (options_.full && !with_pgbackrest)
+      throw invalid("every backup of PostgreSQL's own tools is a full one: --full is for --with pgbackrest");
+    if (with_pgbackrest) PgBackRest{repository_.directory()};  // must be there
+    repository_.claim(
+        {session_.value(kIdentity), options_.data_dir, fs::absolute(options_.artifact_root), with_pgbackrest});
     repository_.remove_leftovers();
+    pgbackrest_ = repository_.pgbackrest();
+    if (pgbackrest_)
+      pgbackrest_->prepare({session_.value(kSetting, {"data_directory"}),
+                            session_.value(kSetting, {"unix_socket_directories"}), session_.value(kSetting, {"port"})});
     start_archiving();
     session_.query(kKeepCollectorOut);
     const std::vector<Backup> before = repository_.list();
@@ -75,12 +92,16 @@ class Creation {
     ArtifactList artifacts = store_artifacts(repository_, options_.artifact_root, known);
     name_it();
     const fs::path partial = repository_.make_partial();
-    copy_base(partial);
+    if (pgbackrest_)
+      make_with_pgbackrest();
+    else
+      copy_base(partial);
     set_restore_point();
     ArtifactList last = store_artifacts(repository_, options_.artifact_root, artifacts);
     last.insert(artifacts.begin(), artifacts.end());  // removed while the backup was made: named, perhaps, at its point
     wait_for_archive(session_.value(kSwitch));
     repository_.publish(partial, backup_, last);
+    write_file_durably(fs::path(options_.data_dir) / kNote, repository_.directory().string() + "\n");
     artifacts_ = std::move(last);
     if (options_.keep) removed_ = repository_.expire(static_cast<size_t>(*options_.keep), programs_);
     return backup_;
@@ -99,7 +120,7 @@ class Creation {
                   "archive_mode is off: start the server again, so that it takes up its settings; if a setting of your "
                   "own turns it off, take that out");
     const std::string present = session_.value(kSetting, {"archive_command"});
-    const std::string wanted = archive_command(repository_.wal());
+    const std::string wanted = pgbackrest_ ? pgbackrest_->archive_command() : archive_command(repository_.wal());
     if (present == wanted) return;
     if (present != kNoArchive)
       throw Error(ErrorCode::kResourceConflict,
@@ -121,14 +142,14 @@ class Creation {
 
   void wait_for_archive(const std::string& segment) {
     const auto until = steady_clock::now() + kArchivePatience;
-    while (!fs::exists(repository_.wal() / segment)) {
+    while (pgbackrest_ ? session_.value(kArchived, {segment}) != "t" : !fs::exists(repository_.wal() / segment)) {
       if (steady_clock::now() > until) {
         const auto failure = session_.query(kArchiverFailure);
         throw Error(
             ErrorCode::kTemporarilyUnavailable,
             fmt::format("the WAL segment {} has not come into {} within a minute{}: see PostgreSQL's log in {}/log, "
                         "and whether its user {} may write there",
-                        segment, repository_.wal().string(),
+                        segment, repository_.directory().string(),
                         failure.empty() ? "" : "; the last failure: " + failure[0][0].value_or(""), options_.data_dir,
                         cluster::postgres_os_user().name));
       }
@@ -169,6 +190,22 @@ class Creation {
       if (entry.is_regular_file()) backup_.base_bytes += static_cast<int64_t>(entry.file_size());
   }
 
+  void make_with_pgbackrest() {
+    // Of backups that were cut off.
+    std::set<std::string> labels;
+    for (const Backup& backup : repository_.list()) labels.insert(backup.label);
+    if (!labels.empty()) pgbackrest_->keep_only(labels);
+    const PgBackRest::Set set = pgbackrest_->make(backup_.id, options_.full);
+    backup_.stopped_at = std::stoll(session_.value(kNowMs));
+    backup_.timeline = std::stoll(set.start_segment.substr(0, 8), nullptr, 16);
+    backup_.start_lsn = set.start_lsn;
+    backup_.stop_lsn = set.stop_lsn;
+    backup_.label = set.label;
+    backup_.type = set.type;
+    backup_.base_bytes = set.database_bytes;
+    backup_.stored_bytes = set.stored_bytes;
+  }
+
   // Where no transaction that writes is under way, neither before nor after, the snapshot is what a recovery to the
   // point gives. Most servers have such a moment within milliseconds.
   void set_restore_point() {
@@ -196,6 +233,7 @@ class Creation {
   CreateOptions options_;
   Repository repository_;
   Session session_;
+  std::optional<PgBackRest> pgbackrest_;
   std::string programs_;
   Backup backup_;
   ArtifactList artifacts_;
@@ -225,6 +263,14 @@ std::vector<TableFigure> table_figures(Session& session) {
   return figures;
 }
 
+std::string last_directory(const std::string& data_dir) {
+  const fs::path note = fs::path(data_dir) / kNote, usual = fs::path(data_dir) / "backups";
+  if (!fs::exists(note)) return fs::exists(usual / "repository.json") ? usual.string() : "";
+  std::string directory = read_file(note);
+  while (directory.ends_with('\n')) directory.pop_back();
+  return directory;
+}
+
 int create(const CreateOptions& options, std::ostream& out) {
   Creation creation(options);
   const Backup backup = creation.run();
@@ -238,6 +284,10 @@ int create(const CreateOptions& options, std::ostream& out) {
     json.field("id", backup.id);
     json.field("directory", creation.directory().string());
     json.field("base_bytes", backup.base_bytes);
+    if (!backup.label.empty()) {
+      json.field("type", backup.type);
+      json.field("stored_bytes", backup.stored_bytes);
+    }
     json.field("tables", static_cast<int64_t>(backup.tables.size()));
     json.field("rows", rows);
     json.field("exact", backup.exact);
@@ -255,6 +305,9 @@ int create(const CreateOptions& options, std::ostream& out) {
                      backup.id, creation.directory().string(), static_cast<double>(backup.base_bytes) / 1e6,
                      backup.tables.size(), rows, creation.artifacts().size(),
                      static_cast<double>(artifact_bytes) / 1e6);
+  if (!backup.label.empty())
+    out << fmt::format("  pgBackRest {} ({}), {:.1f} MB stored\n", backup.label, backup.type,
+                       static_cast<double>(backup.stored_bytes) / 1e6);
   for (const std::string& id : creation.removed()) out << "  removed    " << id << "\n";
   out << "The WAL is archived there too, so that `cairn backup restore` reaches any point from now on.\n";
   return 0;

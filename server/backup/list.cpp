@@ -32,6 +32,11 @@ void print_json(const Repository& repository, const std::vector<Backup>& all, st
     json.field("stop_lsn", backup.stop_lsn);
     json.field("restore_point", backup.restore_point);
     json.field("base_bytes", backup.base_bytes);
+    if (!backup.label.empty()) {
+      json.field("label", backup.label);
+      json.field("type", backup.type);
+      json.field("stored_bytes", backup.stored_bytes);
+    }
     json.field("tables", static_cast<int64_t>(backup.tables.size()));
     json.field("rows", rows_of(backup));
     json.field("artifacts", static_cast<int64_t>(repository.artifacts(backup).size()));
@@ -55,10 +60,11 @@ int list(const ListOptions& options, std::ostream& out) {
     print_json(repository, all, out);
     return 0;
   }
-  std::vector<std::vector<std::string>> table{{"backup", "restores from", "MB", "rows", "artifacts", "verified"}};
+  std::vector<std::vector<std::string>> table{
+      {"backup", "restores from", "kind", "MB", "rows", "artifacts", "verified"}};
   for (const Backup& backup : all) {
     const auto verified = repository.verified(backup);
-    table.push_back({backup.id, time_text(backup.stopped_at),
+    table.push_back({backup.id, time_text(backup.stopped_at), backup.type.empty() ? "base" : backup.type,
                      fmt::format("{:.1f}", static_cast<double>(backup.base_bytes) / 1e6),
                      std::to_string(rows_of(backup)), std::to_string(repository.artifacts(backup).size()),
                      !verified ? "never" : (verified->good ? "good " : "NOT GOOD ") + time_text(verified->at)});

@@ -14,6 +14,7 @@
 #include <regex>
 
 #include "base/error.h"
+#include "base/files.h"
 #include "cluster/settings.h"
 
 namespace cairn::backup {
@@ -37,10 +38,9 @@ std::string time_setting(int64_t us) {
   return fmt::format("{}.{:06}+00", text, us % 1'000'000);
 }
 
-std::string recovery_settings(const Target& target, const std::vector<fs::path>& wal, bool follow_timelines) {
+std::string recovery_settings(const Target& target, const std::vector<std::string>& fetch, bool follow_timelines) {
   std::string command;
-  for (const fs::path& directory : wal)
-    command += (command.empty() ? "" : " || ") + fmt::format("cp \"{}/%f\" \"%p\"", directory.string());
+  for (const std::string& one : fetch) command += (command.empty() ? "" : " || ") + one;
   std::string text = "restore_command = " + cluster::quote_setting("{ " + command + "; } 2>/dev/null") +
                      "\nrecovery_target_action = 'promote'\nrecovery_target_timeline = '" +
                      (follow_timelines ? "latest" : "current") + "'\n";
@@ -82,17 +82,14 @@ int64_t parse_time_us(const std::string& text) {
   return seconds * 1'000'000 + std::atoi(fraction.c_str());
 }
 
-Recovery::Recovery(const fs::path& base, fs::path data, std::string programs)
+std::string fetch_from(const fs::path& directory) { return fmt::format("cp \"{}/%f\" \"%p\"", directory.string()); }
+
+Recovery::Recovery(fs::path data, std::string programs)
     : data_(std::move(data)), programs_(std::move(programs)), user_(cluster::postgres_os_user()) {
   std::string folder = fs::temp_directory_path() / "cairn-recovery-XXXXXX";
   if (mkdtemp(folder.data()) == nullptr || chown(folder.c_str(), user_.uid, user_.gid) != 0)
     throw Error(ErrorCode::kInvalidState, "cannot make " + folder + ": " + std::strerror(errno));
   private_ = folder;
-  const cluster::Finished copied =
-      cluster::run({{"/bin/cp", "-a", "--reflink=auto", base, data_}, user_, "/", SIGTERM});
-  if (copied.exit_status != 0)
-    throw Error(ErrorCode::kInvalidState,
-                "cannot copy the backup " + base.string() + " to " + data_.string() + ": " + copied.output);
 }
 
 Recovery::~Recovery() {
@@ -109,9 +106,7 @@ void Recovery::write_settings(const std::string& recovery) const {
   for (std::string line; std::getline(in, line);)
     if (!std::regex_match(line, kOfTheOrigin)) text += line + "\n";
   in.close();
-  write_file(path, text + recovery);
-  if (chown(path.c_str(), user_.uid, user_.gid) != 0)
-    throw Error(ErrorCode::kInvalidState, "cannot give " + path.string() + " to user " + user_.name);
+  write_file_durably(path, text + recovery, FileOwner{user_.uid, user_.gid});
 }
 
 std::string Recovery::log_tail() const {
@@ -126,15 +121,13 @@ std::string Recovery::log_tail() const {
   return tail;
 }
 
-void Recovery::recover(const Target& target, const std::vector<fs::path>& wal, bool follow_timelines) {
-  write_settings(recovery_settings(target, wal, follow_timelines));
+void Recovery::recover(const Target& target, const std::vector<std::string>& fetch, bool follow_timelines) {
+  write_settings(recovery_settings(target, fetch, follow_timelines));
   const fs::path signal_file = data_ / "recovery.signal", access = private_ / "hba.conf", log = private_ / "log";
-  write_file(signal_file, "");
-  write_file(access, "local all all trust\n");  // the socket's folder is PostgreSQL's user's alone
+  const FileOwner owner{user_.uid, user_.gid};
+  write_file_durably(signal_file, "", owner);
+  write_file_durably(access, "local all all trust\n", owner);  // the socket's folder is PostgreSQL's user's alone
   log_fd_ = open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-  for (const fs::path& path : {signal_file, access})
-    if (chown(path.c_str(), user_.uid, user_.gid) != 0)
-      throw Error(ErrorCode::kInvalidState, "cannot give " + path.string() + " to user " + user_.name);
   cluster::SupervisorOptions supervision;
   supervision.command = {.arguments = {programs_ + "/postgres", "-D", data_},
                          .user = user_,

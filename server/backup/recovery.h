@@ -1,4 +1,4 @@
-// A copy of a base backup, recovered to a point by a PostgreSQL of its own on a private socket.
+// A cluster's files as a backup has them, recovered to a point by a PostgreSQL of its own on a private socket.
 #pragma once
 
 #include <filesystem>
@@ -23,18 +23,21 @@ struct Target {
 // "2026-11-22 11:45:10.123456+01", "2026-11-22T11:45:10Z"; without a zone: UTC. Throws Error(kInvalidParameterValue).
 int64_t parse_time_us(const std::string& text);
 
+// A command that takes a segment out of a directory.
+std::string fetch_from(const std::filesystem::path& directory);
+
 class Recovery {
  public:
-  // Copies `base` to `data`, which must not exist.
-  Recovery(const std::filesystem::path& base, std::filesystem::path data, std::string programs);
+  // `data` holds the files.
+  Recovery(std::filesystem::path data, std::string programs);
   // Ends the server. What lies in `data` is left.
   ~Recovery();
   Recovery(const Recovery&) = delete;
   Recovery& operator=(const Recovery&) = delete;
 
-  // Until PostgreSQL has promoted itself. WAL comes from the first of these directories that has the segment. Throws
-  // Error when the point is not reached.
-  void recover(const Target& target, const std::vector<std::filesystem::path>& wal, bool follow_timelines);
+  // Until PostgreSQL has promoted itself. WAL comes by the first of these commands (with %f and %p) that has the
+  // segment. Throws Error when the point is not reached.
+  void recover(const Target& target, const std::vector<std::string>& fetch, bool follow_timelines);
   std::string connection_string(const std::string& database) const;
   // Ends the server, and leaves settings that speak of no archive, no backup and no other server.
   void finish();

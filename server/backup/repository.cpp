@@ -17,6 +17,7 @@
 #include <sstream>
 
 #include "base/error.h"
+#include "base/files.h"
 #include "base/json.h"
 
 namespace cairn::backup {
@@ -25,6 +26,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int64_t kFormat = 1;
+constexpr int64_t kFormatOfPgBackRest = 2;
 constexpr const char* kPartial = ".partial-";
 constexpr const char* kRemoved = ".removed-";
 constexpr const char* kVerifying = "verify.restoring-";
@@ -38,7 +40,7 @@ std::string to_json(const Backup& backup) {
   std::string text;
   json::Writer out(text);
   out.begin_object();
-  out.field("format", kFormat);
+  out.field("format", backup.label.empty() ? kFormat : kFormatOfPgBackRest);
   out.field("id", backup.id);
   out.field("major", backup.major);
   out.field("started_at", backup.started_at);
@@ -49,6 +51,11 @@ std::string to_json(const Backup& backup) {
   out.field("restore_point", backup.restore_point);
   out.field("exact", backup.exact);
   out.field("base_bytes", backup.base_bytes);
+  if (!backup.label.empty()) {
+    out.field("label", backup.label);
+    out.field("type", backup.type);
+    out.field("stored_bytes", backup.stored_bytes);
+  }
   out.key("tables");
   out.begin_array();
   for (const TableFigure& table : backup.tables) {
@@ -64,10 +71,10 @@ std::string to_json(const Backup& backup) {
 }
 
 void check_format(const json::Fields& fields, const fs::path& path) {
-  if (const int64_t format = fields.required_integer("format"); format != kFormat)
+  if (const int64_t format = fields.required_integer("format"); format != kFormat && format != kFormatOfPgBackRest)
     throw Error(ErrorCode::kInvalidState,
-                fmt::format("{} has format {}, and this program knows {}: use the Cairn that made it", path.string(),
-                            format, kFormat));
+                fmt::format("{} has format {}, and this program knows {} and {}: use the Cairn that made it",
+                            path.string(), format, kFormat, kFormatOfPgBackRest));
 }
 
 Backup backup_from(const fs::path& path) {
@@ -85,17 +92,13 @@ Backup backup_from(const fs::path& path) {
   backup.restore_point = fields.required_string("restore_point");
   backup.exact = fields.boolean("exact").value_or(false);
   backup.base_bytes = fields.required_integer("base_bytes");
+  backup.label = fields.string("label").value_or("");
+  backup.type = fields.string("type").value_or("");
+  backup.stored_bytes = fields.integer("stored_bytes").value_or(0);
   for (const json::Fields& table : fields.objects("tables"))
     backup.tables.push_back(
         {table.required_string("name"), table.required_integer("rows"), table.required_string("checksum")});
   return backup;
-}
-
-void sync_directory(const fs::path& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  const bool done = fd >= 0 && fsync(fd) == 0;
-  if (fd >= 0) close(fd);
-  if (!done) throw system_error("write", path);
 }
 
 // One flush of the file system instead of one a file.
@@ -120,22 +123,6 @@ std::string read_file(const fs::path& path) {
   std::ostringstream text;
   text << in.rdbuf();
   return text.str();
-}
-
-void write_file(const fs::path& path, const std::string& text) {
-  const std::string temporary = path.string() + ".new";
-  const int fd = open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-  if (fd < 0) throw system_error("write", temporary);
-  size_t done = 0;
-  while (done < text.size()) {
-    const ssize_t written = write(fd, text.data() + done, text.size() - done);
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) break;
-    done += static_cast<size_t>(written);
-  }
-  const bool whole = done == text.size() && fsync(fd) == 0;
-  close(fd);
-  if (!whole || rename(temporary.c_str(), path.c_str()) != 0) throw system_error("write", path);
 }
 
 uint64_t parse_lsn(const std::string& text) {
@@ -203,7 +190,7 @@ std::optional<Owner> Repository::owner() const {
   const json::Fields fields = json::root_fields(document);
   check_format(fields, path);
   return Owner{fields.required_string("system_identifier"), fields.required_string("data_dir"),
-               fields.required_string("artifact_root")};
+               fields.required_string("artifact_root"), fields.boolean("pgbackrest").value_or(false)};
 }
 
 void Repository::claim(const Owner& owner) const {
@@ -213,16 +200,22 @@ void Repository::claim(const Owner& owner) const {
                                                   " are those of the data directory " + known->data_dir +
                                                   ": give each data directory, also a restored one, a --backup-dir of "
                                                   "its own");
+  if (known && known->pgbackrest != owner.pgbackrest)
+    throw Error(ErrorCode::kResourceConflict,
+                "the backups in " + directory_.string() + " are made " +
+                    (known->pgbackrest ? "with pgBackRest" : "by PostgreSQL's own tools") +
+                    ": leave --with out, or give other ones a --backup-dir of their own");
   if (known && known->artifact_root == owner.artifact_root) return;
   std::string text;
   json::Writer out(text);
   out.begin_object();
-  out.field("format", kFormat);
+  out.field("format", owner.pgbackrest ? kFormatOfPgBackRest : kFormat);
+  if (owner.pgbackrest) out.field("pgbackrest", true);
   out.field("system_identifier", owner.system_identifier);
   out.field("data_dir", owner.data_dir);
   out.field("artifact_root", owner.artifact_root);
   out.end_object();
-  write_file(directory_ / "repository.json", text + "\n");
+  write_file_durably(directory_ / "repository.json", text + "\n");
 }
 
 std::vector<Backup> Repository::list() const {
@@ -269,7 +262,7 @@ void Repository::save_verified(const Backup& backup, const Verified& verified) c
   out.field("at", verified.at);
   out.field("good", verified.good);
   out.end_object();
-  write_file(backups() / backup.id / "verified.json", text + "\n");
+  write_file_durably(backups() / backup.id / "verified.json", text + "\n");
 }
 
 fs::path Repository::make_partial() const {
@@ -291,8 +284,8 @@ void Repository::publish(const fs::path& partial, const Backup& backup, const Ar
     out.end_object();
     lines += "\n";
   }
-  write_file(partial / "artifacts.jsonl", lines);
-  write_file(partial / "backup.json", to_json(backup));
+  write_file_durably(partial / "artifacts.jsonl", lines);
+  write_file_durably(partial / "backup.json", to_json(backup));
   sync_file_system(partial);
   const fs::path target = backups() / backup.id;
   if (rename(partial.c_str(), target.c_str()) != 0) throw system_error("write", target);
@@ -321,8 +314,20 @@ std::vector<std::string> Repository::expire(size_t keep, const std::string& prog
   }
   sync_directory(backups());
   remove_leftovers();
-  // 16 MB a segment, as initdb makes them.
-  const Backup& oldest = all[all.size() - keep];
+  const auto tool = pgbackrest();
+  if (tool) {
+    std::set<std::string> labels;
+    for (const Backup& backup : list()) labels.insert(backup.label);
+    tool->keep_only(labels);
+  } else {
+    sweep_wal(all[all.size() - keep], programs);
+  }
+  sweep_contents();
+  return removed;
+}
+
+// 16 MB a segment, as initdb makes them.
+void Repository::sweep_wal(const Backup& oldest, const std::string& programs) const {
   const uint64_t segment = parse_lsn(oldest.start_lsn) >> 24;
   const std::string first = fmt::format("{:08X}{:08X}{:08X}", oldest.timeline, segment >> 8, segment & 0xff);
   const cluster::Finished cleaned =
@@ -330,8 +335,24 @@ std::vector<std::string> Repository::expire(size_t keep, const std::string& prog
   if (cleaned.exit_status != 0)
     throw Error(ErrorCode::kInternalError,
                 "pg_archivecleanup could not clear " + wal().string() + ": " + cleaned.output);
-  sweep_contents();
-  return removed;
+}
+
+std::optional<PgBackRest> Repository::pgbackrest() const {
+  const auto known = owner();
+  if (!known || !known->pgbackrest) return std::nullopt;
+  return PgBackRest(directory_);
+}
+
+void Repository::lay_down(const Backup& backup, const fs::path& data) const {
+  if (const auto tool = pgbackrest()) {
+    make_directory(data, 0700, &postgres_);
+    return tool->restore(backup.label, data);
+  }
+  const cluster::Finished copied =
+      cluster::run({{"/bin/cp", "-a", "--reflink=auto", base(backup), data}, postgres_, "/", SIGTERM});
+  if (copied.exit_status != 0)
+    throw Error(ErrorCode::kInvalidState,
+                "cannot copy the backup " + base(backup).string() + " to " + data.string() + ": " + copied.output);
 }
 
 void Repository::sweep_contents() const {

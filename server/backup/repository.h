@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "backup/pgbackrest.h"
 #include "cluster/process.h"
 
 namespace cairn::backup {
@@ -28,6 +29,9 @@ struct Backup {
   std::string restore_point;
   bool exact = false;
   int64_t base_bytes = 0;
+  // Of pgBackRest: its label, what kind (full, incr), and the bytes that it added to the directory.
+  std::string label, type;
+  int64_t stored_bytes = 0;
   std::vector<TableFigure> tables;
 };
 
@@ -44,6 +48,7 @@ struct Owner {
   std::string system_identifier;
   std::string data_dir;
   std::string artifact_root;
+  bool pgbackrest = false;  // base backups and WAL are pgBackRest's
 };
 
 // Whether the last `verify` found it good, and when (ms since 1970).
@@ -86,12 +91,18 @@ class Repository {
   void publish(const std::filesystem::path& partial, const Backup& backup, const ArtifactList& artifacts) const;
   // Of creations and removals that were cut off.
   void remove_leftovers() const;
+  // pgBackRest, where the repository is its.
+  std::optional<PgBackRest> pgbackrest() const;
+  // The database's files as they were in the backup, into `data`: a directory of PostgreSQL's user that is not there
+  // yet, in one that is.
+  void lay_down(const Backup& backup, const std::filesystem::path& data) const;
   // All but the newest `keep`; gives their ids. WAL and contents of nobody's go too.
   std::vector<std::string> expire(size_t keep, const std::string& programs) const;
 
  private:
   void make() const;
   void sweep_contents() const;
+  void sweep_wal(const Backup& oldest, const std::string& programs) const;
 
   std::filesystem::path directory_;
   cluster::OsUser postgres_;
@@ -102,8 +113,6 @@ class Repository {
 uint64_t parse_lsn(const std::string& text);
 // Milliseconds as "2026-11-22 11:45:10 UTC".
 std::string time_text(int64_t ms);
-// Writes it and waits for the disk; replaces what is there as a whole.
-void write_file(const std::filesystem::path& path, const std::string& text);
 std::string read_file(const std::filesystem::path& path);
 
 }  // namespace cairn::backup

@@ -74,6 +74,11 @@ void remove_drafts(const fs::path& target) {
     if (entry.path().string().starts_with(target.string() + ".restoring-")) fs::remove_all(entry.path(), failure);
 }
 
+std::string archive_of(const Repository& repository, const fs::path& data) {
+  const auto tool = repository.pgbackrest();
+  return tool ? tool->fetch_command(data) : fetch_from(repository.wal());
+}
+
 Backup choose(const std::vector<Backup>& all, const std::string& id, const Target& target) {
   if (all.empty()) throw not_found("there is no finished backup: make one with `cairn backup create`");
   const auto is_before = [&](const Backup& backup) {
@@ -136,8 +141,9 @@ class Restoration {
     const std::string programs = cluster::programs_of(restored.backup.major, options_.postgres_bin);
     const fs::path data = draft.make_for_postgres("postgres") / std::to_string(restored.backup.major);
     {
-      Recovery recovery(repository_->base(restored.backup), data, programs);
-      recovery.recover(target_, wal_directories(restored.backup.major), true);
+      repository_->lay_down(restored.backup, data);
+      Recovery recovery(data, programs);
+      recovery.recover(target_, fetch_commands(restored.backup.major, data), true);
       cluster::Session session(recovery.connection_string("cairn"));
       restored.last_commit = session.value("SELECT pg_last_xact_replay_timestamp() AT TIME ZONE 'UTC'");
       recovery.finish();
@@ -154,12 +160,12 @@ class Restoration {
 
  private:
   // The newest segments are still where they were written, if the data directory is.
-  std::vector<fs::path> wal_directories(int major) const {
-    std::vector<fs::path> all{repository_->wal()};
+  std::vector<std::string> fetch_commands(int major, const fs::path& data) const {
+    std::vector<std::string> all{archive_of(*repository_, data)};
     const auto owner = repository_->owner();
     const fs::path live = fs::path(owner ? owner->data_dir : "") / "postgres" / std::to_string(major) / "pg_wal";
     if (owner && fs::is_directory(live) && live.string().find_first_of("'\"\\%`$\n") == std::string::npos)
-      all.push_back(live);
+      all.push_back(fetch_from(live));
     return all;
   }
 
@@ -222,6 +228,13 @@ class Verification {
 
  private:
   void check_base() {
+    if (const auto tool = repository_.pgbackrest()) {
+      const PgBackRest::Set set = tool->find(backup_.label);
+      checks_.push_back({"base backup", !set.damaged,
+                         set.damaged ? "pages had wrong checksums when it was made: pgbackrest info tells of which file"
+                                     : set.type + " backup " + set.label + " of pgBackRest"});
+      return;
+    }
     const std::string programs = cluster::programs_of(backup_.major, options_.postgres_bin);
     const cluster::Finished verified = cluster::run(
         {{programs + "/pg_verifybackup", repository_.base(backup_)}, cluster::postgres_os_user(), "/", SIGTERM});
@@ -235,8 +248,11 @@ class Verification {
     const Draft draft(repository_.directory() / "verify");
     const std::string programs = cluster::programs_of(backup_.major, options_.postgres_bin);
     try {
-      Recovery recovery(repository_.base(backup_), draft.make_for_postgres("postgres") / "data", programs);
-      recovery.recover({.time_us = {}, .lsn = {}, .name = backup_.restore_point}, {repository_.wal()}, false);
+      const fs::path data = draft.make_for_postgres("postgres") / "data";
+      repository_.lay_down(backup_, data);
+      Recovery recovery(data, programs);
+      recovery.recover({.time_us = {}, .lsn = {}, .name = backup_.restore_point}, {archive_of(repository_, data)},
+                       false);
       checks_.push_back({"recovery", true, "to " + backup_.restore_point});
       {
         cluster::Session session(recovery.connection_string("cairn"));

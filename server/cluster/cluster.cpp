@@ -16,6 +16,7 @@
 #include <thread>
 
 #include "base/error.h"
+#include "base/files.h"
 #include "base/log.h"
 #include "cluster/database.h"
 #include "cluster/settings.h"
@@ -73,14 +74,7 @@ void make_private_directory(const std::string& path, const OsUser& owner) {
 
 // Replaces the file as a whole, so that PostgreSQL never reads half of it.
 void replace_file(const std::string& path, const std::string& text, const OsUser& owner) {
-  const std::string temporary = path + ".new";
-  unlink(temporary.c_str());
-  const int fd = open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-  if (fd < 0) throw system_error("write", temporary);
-  const bool done = fchown(fd, owner.uid, owner.gid) == 0 &&
-                    write(fd, text.data(), text.size()) == ssize_t(text.size()) && fsync(fd) == 0;
-  close(fd);
-  if (!done || rename(temporary.c_str(), path.c_str()) != 0) throw system_error("write", path);
+  write_file_durably(path, text, FileOwner{owner.uid, owner.gid});
 }
 
 // The socket's path must fit into an address, and libpq and postgresql.conf take commas and quotes for separators.

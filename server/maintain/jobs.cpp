@@ -11,7 +11,6 @@ namespace {
 
 constexpr double kMeasure_s = 600;
 constexpr double kWait_s = 600;
-constexpr const char* kNight = "01:00-05:00";
 
 ExecuteOptions options_of(JobContext& context, const std::string& name) {
   ExecuteOptions options{.connection_string = context.pool.options().connection_string,
@@ -92,6 +91,12 @@ task<Monthly> do_month(db::Pool& pool, Run* run, Maintainer* maintainer, std::op
     month.outcomes = co_await maintainer->carry_out(*run, std::move(actions));
   }
   month.now = co_await read_baseline(pool, month.plan.notes);
+  History history(pool);
+  if (co_await history.exists()) {
+    std::vector<JobRow> jobs = co_await history.jobs();
+    for (JobRow& job : jobs)
+      if (job.name == kBackupVerify) month.verified = std::move(job);
+  }
   month.checks = check_month(month, run != nullptr);
   co_return month;
 }

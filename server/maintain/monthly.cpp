@@ -25,6 +25,7 @@ constexpr size_t kShownSlow = 10;
 constexpr size_t kShownText = 90;
 constexpr double kCacheHitsMin = 0.9;
 constexpr double kConnectionsShare = 0.8;
+constexpr int64_t kVerifiedWithin_s = 40 * 86400;  // a month, and some days in which it failed or the server was down
 
 const char* state_name(CheckState state) {
   switch (state) {
@@ -168,6 +169,27 @@ Check check_thresholds(const Monthly& month) {
   return check;
 }
 
+// Known only by restoring it: the job backup-verify does, where the server knows of a backup.
+Check check_backup(const Monthly& month) {
+  const JobRow job = month.verified.value_or(JobRow());
+  if (!job.last_started_s)
+    return {.name = "backup",
+            .state = CheckState::kByHand,
+            .what = {"that a backup can be restored is known only by restoring it"},
+            .to_do = {"cairn backup verify"}};
+  Check check{.name = "backup"};
+  check.what.push_back(
+      fmt::format("verified {} UTC: {}: {}", shown_time(*job.last_started_s), job.last_state, job.last_summary));
+  const int64_t age_s = month.now.taken_at_ms / 1000 - *job.last_started_s;
+  if (age_s > kVerifiedWithin_s)
+    check.what.push_back(fmt::format("that is {} ago", shown_age(static_cast<double>(age_s))));
+  if (job.last_state != "running" && (job.last_state != "done" || age_s > kVerifiedWithin_s)) {
+    check.state = CheckState::kAttention;
+    check.to_do.emplace_back("cairn backup verify");
+  }
+  return check;
+}
+
 void write_baseline(json::Writer& writer, const Baseline& baseline) {
   writer.begin_object();
   writer.field("taken_at", baseline.taken_at_ms);
@@ -243,16 +265,8 @@ std::optional<Baseline> baseline_of(const std::string& report) {
 }
 
 std::vector<Check> check_month(const Monthly& month, bool done) {
-  return {check_maintenance(month, done),
-          check_indexes(month),
-          check_bloat(month, done),
-          check_statements(month),
-          check_baseline(month),
-          {.name = "backup",
-           .state = CheckState::kByHand,
-           .what = {"that a backup can be restored is known only by restoring it"},
-           .to_do = {"cairn backup verify"}},
-          check_thresholds(month)};
+  return {check_maintenance(month, done), check_indexes(month), check_bloat(month, done), check_statements(month),
+          check_baseline(month),          check_backup(month),  check_thresholds(month)};
 }
 
 void print_monthly(const Monthly& month, std::ostream& out) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "maintain/execute.h"
+#include "maintain/history.h"
 #include "maintain/plan.h"
 
 namespace cairn::maintain {
@@ -45,6 +46,7 @@ struct Monthly {
   std::vector<Outcome> outcomes = {};
   Baseline now = {};
   std::optional<Baseline> before = {};
+  std::optional<JobRow> verified = {};  // the job that restores the newest backup to see whether it can be
   std::vector<Check> checks = {};
 };
 

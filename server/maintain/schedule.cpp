@@ -92,8 +92,8 @@ task<> Schedule::look() {
 
 task<> Schedule::start(const Job& job, JobRow row) {
   if (job.is_needed) {
-    const bool needed = co_await job.is_needed(pool_);
     looked_s_[job.name] = now_s();
+    const bool needed = co_await job.is_needed(pool_);
     if (!needed) co_return;
   }
   running_[job.name] = std::make_shared<Running>();

@@ -70,6 +70,11 @@ class Schedule {
 // When it is due next, in seconds since 1970; nothing: never.
 std::optional<int64_t> next_due(const JobRow& row);
 
+// The job, the server's own, whose last run the monthly checklist shows.
+constexpr const char* kBackupVerify = "backup-verify";
+// When most of the database's jobs may run.
+constexpr const char* kNight = "01:00-05:00";
+
 // The jobs of the database itself: refresh-views, maintain, monthly.
 void add_database_jobs(Schedule& schedule);
 

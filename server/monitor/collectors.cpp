@@ -276,6 +276,17 @@ Collector jobs() {
        {"cairn_jobs_oldest_due_seconds", "gauge", "For how long the oldest waiting job has been due.", 0, 1}}};
 }
 
+// Jobs of the server's schedule that are enabled and have run; not `job`, which is Prometheus' own label.
+Collector maintenance() {
+  return {"maintenance",
+          "SELECT ARRAY[j.name], ARRAY[(r.state = 'failed')::int, extract(epoch FROM r.started_at)]::float8[]"
+          " FROM maintenance.jobs j CROSS JOIN LATERAL (SELECT * FROM maintenance.runs r WHERE r.job = j.name"
+          " ORDER BY r.started_at DESC LIMIT 1) r WHERE j.enabled ORDER BY 1 LIMIT 100",
+          {"name"},
+          {{"cairn_maintenance_job_failed", "gauge", "1: the last run of the schedule's job failed."},
+           {"cairn_maintenance_job_started_time_seconds", "gauge", "When its last run began."}}};
+}
+
 }  // namespace
 
 std::vector<Collector> collectors(const DatabaseFacts& facts) {
@@ -287,7 +298,10 @@ std::vector<Collector> collectors(const DatabaseFacts& facts) {
     list.push_back(statements(facts));
     list.push_back(statement_texts(facts));
   }
-  if (facts.has_jobs) list.push_back(jobs());
+  if (facts.has_jobs) {
+    list.push_back(jobs());
+    list.push_back(maintenance());
+  }
   // Names and numbers come in many types: once here instead of at every column.
   for (Collector& collector : list)
     collector.sql = "SELECT x.labels::text[], x.numbers::float8[] FROM (" + collector.sql + ") x (labels, numbers)";

@@ -154,6 +154,8 @@ constexpr Rule kRules[] = {
      "The embedded PostgreSQL died", "It was started again; its log says why."},
     {"server", "JobsWait", "cairn_jobs_oldest_due_seconds > 900", 5min, "warning", "Jobs wait for a worker",
      "The oldest in {{ $labels.queue }} for {{ $value | humanize }} s."},
+    {"server", "MaintenanceJobFailed", "cairn_maintenance_job_failed == 1", 0s, "warning",
+     "A job of the schedule failed", "{{ $labels.name }}: cairn maintain history --job {{ $labels.name }} says why."},
     {"server", "FeaturesStale", "cairn_feature_stale_ratio > 0.5", 1h, "warning", "Features are stale",
      "Most entities of {{ $labels.feature_view }} have values older than its ttl."},
     {"server", "FeatureDrifted", "cairn_feature_drift_psi > 0.25", 30min, "warning", "A feature has drifted",

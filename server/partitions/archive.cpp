@@ -12,6 +12,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/files.h"
 #include "base/json.h"
 #include "db/copy.h"
 #include "partitions/api.h"
@@ -268,9 +269,9 @@ task<Archived> archive_one(Session& session, const Managed& table, const Detache
     (i == 0 ? archived.rows : archived.others) += file.rows;
     manifest.files.push_back(std::move(file));
   }
-  write_durably((directory / "manifest.json").string(), to_json(manifest));
-  sync_directory(directory.string());
-  sync_directory(directory.parent_path().string());
+  write_file_durably(directory / "manifest.json", to_json(manifest));
+  sync_directory(directory);
+  sync_directory(directory.parent_path());
   co_await drop_rows(*copy, partition, table, keys);
   Texts texts{partition.schema, partition.name, directory.string(), std::to_string(archived.rows),
               manifest.files.front().sha256};

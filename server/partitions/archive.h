@@ -68,8 +68,4 @@ class RowsReader {
   void* file_ = nullptr;
 };
 
-// A folder made durable, with the names in it.
-void sync_directory(const std::string& directory);
-void write_durably(const std::string& path, const std::string& text);
-
 }  // namespace cairn::partitions

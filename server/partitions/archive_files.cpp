@@ -28,13 +28,6 @@ constexpr size_t kBlock = 1 << 18;
               "cannot " + what + " " + path + ": " + (error == 0 ? "it is damaged" : std::strerror(error)));
 }
 
-void sync_path(const std::string& path, int flags) {
-  const int fd = ::open(path.c_str(), flags);
-  const bool done = fd >= 0 && ::fsync(fd) == 0;
-  if (fd >= 0) ::close(fd);
-  if (!done) fail("write", path);
-}
-
 }  // namespace
 
 std::string to_json(const Manifest& manifest) {
@@ -119,7 +112,10 @@ void RowsFile::finish() {
   const bool closed = gzclose(static_cast<gzFile>(file_)) == Z_OK;
   file_ = nullptr;
   if (!closed) fail("write", path_);
-  sync_path(path_, O_RDONLY);
+  const int fd = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
+  const bool synced = fd >= 0 && ::fsync(fd) == 0;
+  if (fd >= 0) ::close(fd);
+  if (!synced) fail("write", path_);
 }
 
 RowsReader::RowsReader(std::string path) : path_(std::move(path)) {
@@ -161,20 +157,6 @@ FileSums read_sums(const std::string& path) {
   for (std::string bytes = rows.read(); !bytes.empty(); bytes = rows.read())
     sums.rows += std::count(bytes.begin(), bytes.end(), '\n');
   return sums;
-}
-
-void sync_directory(const std::string& directory) { sync_path(directory, O_RDONLY | O_DIRECTORY); }
-
-void write_durably(const std::string& path, const std::string& text) {
-  const std::string draft = path + ".draft";
-  {
-    std::ofstream out(draft, std::ios::binary | std::ios::trunc);
-    out << text;
-    out.flush();
-    if (!out) fail("write", draft);
-  }
-  sync_path(draft, O_RDONLY);
-  if (::rename(draft.c_str(), path.c_str()) != 0) fail("write", path);
 }
 
 }  // namespace cairn::partitions

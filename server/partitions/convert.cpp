@@ -86,7 +86,7 @@ task<> Converter::capture() {
 BEGIN
   IF TG_OP = 'TRUNCATE' THEN
     RAISE EXCEPTION 'this table is being partitioned, and cannot be truncated meanwhile'
-      USING HINT = 'Wait until it is done, or run cairn partitions undo.';
+      USING HINT = 'Run cairn partitions finish, when it is converted, or cairn partitions undo.';
   END IF;
   IF TG_OP <> 'INSERT' THEN INSERT INTO {1} VALUES ({2}); END IF;
   IF TG_OP = 'INSERT' OR (TG_OP = 'UPDATE' AND ROW({2}) IS DISTINCT FROM ROW({3})) THEN INSERT INTO {1} VALUES ({3}); END IF;
@@ -97,17 +97,9 @@ END $f$)",
   const Session::Body body = [&]() -> task<> {
     co_await session_.hold_off_others("ONLY " + table);
     co_await session_.run(function);
-    co_await session_.run(
-        fmt::format("CREATE TRIGGER zz_cairn_capture AFTER INSERT OR UPDATE OR DELETE ON {} FOR EACH"
-                    " ROW EXECUTE FUNCTION {}()",
-                    table, conversion_.capture()));
-    co_await session_.run(
-        fmt::format("CREATE TRIGGER zz_cairn_capture_truncate BEFORE TRUNCATE ON {} FOR EACH"
-                    " STATEMENT EXECUTE FUNCTION {}()",
-                    table, conversion_.capture()));
-    // Also of those who write as a replica does.
-    co_await session_.run(fmt::format("ALTER TABLE {} ENABLE ALWAYS TRIGGER zz_cairn_capture", table));
-    co_await session_.run(fmt::format("ALTER TABLE {} ENABLE ALWAYS TRIGGER zz_cairn_capture_truncate", table));
+    std::vector<Session::Step> steps;
+    add_capture(steps, table, conversion_);
+    for (const Session::Step& step : steps) co_await session_.run(step.sql);
     co_await set_state(session_, conversion_, "capturing");
   };
   co_await session_.brief("making the trigger that logs writes to " + plan_.facts.shown_name(), body);
@@ -315,7 +307,7 @@ task<> Converter::go_on() {
   if (conversion_.state == "copied") co_await build_indexes();
   if (conversion_.state == "indexed") co_await make_keys();
   if (conversion_.state == "keyed") co_await swap();
-  if (conversion_.state == "swapped") co_await finish();
+  if (conversion_.state == "swapped") co_await validate();
 }
 
 // First what writers meet, for a moment; then what only this conversion knows of.
@@ -323,8 +315,9 @@ task<> Converter::undo() {
   const std::string table = conversion_.full_name();
   const Session::Body writers = [&]() -> task<> {
     co_await session_.hold_off_others("ONLY " + table);
-    co_await session_.run("DROP TRIGGER IF EXISTS zz_cairn_capture ON " + table);
-    co_await session_.run("DROP TRIGGER IF EXISTS zz_cairn_capture_truncate ON " + table);
+    std::vector<Session::Step> steps;
+    drop_capture(steps, table);
+    for (const Session::Step& step : steps) co_await session_.run(step.sql);
     co_await set_state(session_, conversion_, "undoing");
   };
   if (conversion_.state != "undoing") {

@@ -6,12 +6,24 @@
 #include <iosfwd>
 #include <string>
 
+#include "partitions/follow.h"
 #include "partitions/journal.h"
 
 namespace cairn::partitions {
 
 // Of a new table and its partitions: what ALTER DEFAULT PRIVILEGES gave.
 task<> revoke_defaults(Session& session, std::string table);
+
+// The triggers that log what is written to a table while the other one follows it.
+void add_capture(std::vector<Session::Step>& steps, const std::string& table, const Conversion& conversion);
+void drop_capture(std::vector<Session::Step>& steps, const std::string& table);
+
+// A view's definition once more, for when its table's name is another's.
+task<std::string> view_again(Session& session, const View& view);
+// Statements that wait for no lock long, from `done` on, each in a transaction with `record` ($1: id, $2: how many are
+// done by then).
+task<> run_one_by_one(Session& session, const std::vector<std::string>& statements, db::Statement record, int64_t id,
+                      int64_t& done);
 
 // One conversion under way. Its steps, in order; each may be called again after a kill.
 class Converter {
@@ -20,9 +32,11 @@ class Converter {
       : session_(session), plan_(std::move(plan)), conversion_(std::move(conversion)) {}
 
   task<> create();
-  // From whatever state it is in to the last one.
+  // From whatever state it is in until the new table is in its place, and valid; the old one is kept.
   task<> go_on();
-  // Until it is swapped.
+  // Of one that is swapped and valid: the old table is dropped, and that was the last step.
+  task<> finish();
+  // Until it is swapped; afterwards see give_back().
   task<> undo();
 
   const Plan& plan() const { return plan_; }
@@ -36,14 +50,8 @@ class Converter {
   task<> build_indexes();
   task<> make_keys();
   task<> make_key_table(const KeyTable& key, size_t number);
-  // replay.cpp
-  std::string same_key(const std::string& a, const std::string& b) const;
-  task<int64_t> logged(int64_t most);
-  std::vector<std::string> replay_statements(bool few) const;
-  task<> replay();  // in the caller's transaction
-  task<> catch_up();
-  task<> compare();
   // swap.cpp
+  Follower follower() const;
   task<> swap();
   std::string all_tables() const;
   task<> check_unaltered();
@@ -54,8 +62,11 @@ class Converter {
   void add_names(std::vector<Session::Step>& steps) const;
   void add_triggers(std::vector<Session::Step>& steps) const;
   task<> add_foreign_keys(std::vector<Session::Step>& steps);
+  void free_old_table(std::vector<Session::Step>& steps) const;
+  std::vector<std::string> trigger_statements() const;
   void add_to_managed(std::vector<Session::Step>& steps) const;
-  task<> finish();
+  void add_to_kept(std::vector<Session::Step>& steps, const db::Rows& comments) const;
+  task<> validate();
 
   std::string index_name(size_t number) const;
 

@@ -1,4 +1,4 @@
-// `cairn partitions plan`, `convert`, `undo`.
+// `cairn partitions plan`, `convert`, `finish`, `undo`.
 #include <fmt/format.h>
 
 #include <ostream>
@@ -7,6 +7,8 @@
 #include "base/json.h"
 #include "partitions/api.h"
 #include "partitions/convert.h"
+#include "partitions/give_back.h"
+#include "partitions/report.h"
 
 namespace cairn::partitions {
 namespace {
@@ -34,13 +36,6 @@ task<std::optional<Conversion>> under_way(Session& session, int64_t oid) {
   db::Params params = db::Params::of(oid);
   const db::Rows name = co_await session.query(kName, std::move(params));
   co_return co_await conversion_of(session, name.text(0, 0), name.text(0, 1));
-}
-
-void write_strings(json::Writer& writer, const char* name, const std::vector<std::string>& strings) {
-  writer.key(name);
-  writer.begin_array();
-  for (const std::string& string : strings) writer.string(string);
-  writer.end_array();
 }
 
 void print_json(const Plan& plan, std::ostream& out) {
@@ -82,14 +77,21 @@ void print(const Plan& plan, std::ostream& out) {
         "kept: {} months; what is older is detached by cairn partitions maintain (--keep 0: nothing is)\n",
         plan.scheme.keep_months);
   out << "steps: a new table is filled beside it; writes go on, and are followed; both are compared; the new one takes "
-         "its\n       place, for which others wait under a second. Until then: cairn partitions undo\n"
-      << fmt::format("room: the table is there twice meanwhile, {:.1f} MB more\n",
+         "its\n       place, for which others wait under a second. The old one is kept, and follows, until cairn\n     "
+         "  partitions "
+         "finish drops it. Until then: cairn partitions undo\n"
+      << fmt::format("room: the table is there twice until then, {:.1f} MB more\n",
                      static_cast<double>(plan.facts.bytes) / 1e6);
 }
 
 void print(const Conversion& conversion, bool json, std::ostream& out) {
   if (!json) {
-    out << fmt::format("{}: {}\n", conversion.shown_name(), conversion.state);
+    out << fmt::format("{}: {}\n", conversion.shown_name(), conversion.shown_state());
+    if (conversion.shown_state() == "kept")
+      out << fmt::format(
+          "the old table is kept, and follows: cairn partitions finish {0} drops it, cairn partitions "
+          "undo {0} puts it back\n",
+          conversion.shown_name());
     return;
   }
   std::string text;
@@ -97,7 +99,7 @@ void print(const Conversion& conversion, bool json, std::ostream& out) {
   writer.begin_object();
   writer.field("table", conversion.shown_name());
   writer.field("conversion", conversion.id);
-  writer.field("state", conversion.state);
+  writer.field("state", conversion.shown_state());
   writer.field("copied", conversion.copied);
   writer.end_object();
   out << text << "\n";
@@ -123,6 +125,27 @@ void check_same(const Conversion& begun, const ConvertOptions& options) {
                                                 ": go on without --column, or run cairn partitions undo first");
 }
 
+// A conversion that is being taken back after its exchange.
+task<std::optional<Kept>> returning(Session& session, const Conversion& begun) {
+  const std::optional<Kept> kept = co_await kept_of(session, begun);
+  if (kept && kept->returned) co_return kept;
+  co_return std::nullopt;
+}
+
+task<Conversion> go_on(Session& session, const Conversion& begun) {
+  session.say("going on from: " + begun.shown_state());
+  const std::optional<Kept> kept = co_await returning(session, begun);
+  if (kept) {
+    GiveBack back(session, begun, *kept);
+    co_await back.run();
+    co_return back.conversion();
+  }
+  Plan plan = co_await plan_again(session, begun);
+  Converter converter(session, std::move(plan), begun);
+  co_await converter.go_on();
+  co_return converter.conversion();
+}
+
 task<Conversion> convert(const ConvertOptions& options, std::ostream& progress) {
   Session session(session_options(options, "cairn partitions convert"), progress);
   const int64_t oid = co_await session.open(options.table);
@@ -131,11 +154,8 @@ task<Conversion> convert(const ConvertOptions& options, std::ostream& progress) 
   const std::optional<Conversion> begun = co_await under_way(session, oid);
   if (begun) {
     check_same(*begun, options);
-    session.say("going on from: " + begun->state);
-    Plan plan = co_await plan_again(session, *begun);
-    Converter converter(session, std::move(plan), *begun);
-    co_await converter.go_on();
-    co_return converter.conversion();
+    co_await make_journal(session);
+    co_return co_await go_on(session, *begun);
   }
   if (options.column.empty()) throw invalid("name the column that the table shall be divided by: --column");
   const PlanOptions wanted = plan_options(options);
@@ -153,6 +173,29 @@ task<Conversion> convert(const ConvertOptions& options, std::ostream& progress) 
   co_return converter.conversion();
 }
 
+// The conversion under way on the table that a command names, with the lock.
+task<Conversion> open_begun(Session& session, const std::string& table) {
+  const int64_t oid = co_await session.open(table);
+  if (oid == 0) throw no_table(table);
+  co_await session.lock();
+  const std::optional<Conversion> begun = co_await under_way(session, oid);
+  if (!begun) throw not_found("no conversion of " + table + " is under way");
+  co_return *begun;
+}
+
+task<Conversion> finish(const CommandOptions& options, std::ostream& progress) {
+  Session session(session_options(options, "cairn partitions finish"), progress);
+  const Conversion begun = co_await open_begun(session, options.table);
+  if (begun.state != "swapped")
+    throw Error(ErrorCode::kInvalidState, "the conversion of " + options.table + " is not so far (" +
+                                              begun.shown_state() + "): go on with it by cairn partitions convert " +
+                                              options.table);
+  Converter converter(session, Plan{}, begun);
+  co_await converter.go_on();
+  if (converter.conversion().state == "swapped") co_await converter.finish();
+  co_return converter.conversion();
+}
+
 task<Plan> plan(const ConvertOptions& options, std::ostream& progress) {
   Session session(session_options(options, "cairn partitions plan"), progress);
   const int64_t oid = co_await session.open(options.table);
@@ -163,16 +206,18 @@ task<Plan> plan(const ConvertOptions& options, std::ostream& progress) {
 
 task<Conversion> undo(const CommandOptions& options, std::ostream& progress) {
   Session session(session_options(options, "cairn partitions undo"), progress);
-  const int64_t oid = co_await session.open(options.table);
-  if (oid == 0) throw no_table(options.table);
-  co_await session.lock();
-  const std::optional<Conversion> begun = co_await under_way(session, oid);
-  if (!begun) throw not_found("no conversion of " + options.table + " is under way");
-  if (begun->is_swapped())
+  const Conversion begun = co_await open_begun(session, options.table);
+  const std::optional<Kept> kept = co_await kept_of(session, begun);
+  if (kept) {
+    GiveBack back(session, begun, *kept);
+    co_await back.run();
+    co_return back.conversion();
+  }
+  if (begun.is_swapped())
     throw Error(ErrorCode::kInvalidState, options.table +
                                               " is partitioned already, and its old table is gone: only foreign keys "
                                               "are left to be validated (cairn partitions convert)");
-  Converter converter(session, Plan{}, *begun);
+  Converter converter(session, Plan{}, begun);
   co_await converter.undo();
   co_return converter.conversion();
 }
@@ -192,6 +237,13 @@ int run_plan(const ConvertOptions& options, std::ostream& out, std::ostream& pro
 int run_convert(const ConvertOptions& options, std::ostream& out, std::ostream& progress) {
   Reactor reactor;
   const Conversion result = reactor.block_on(convert(options, progress));
+  print(result, options.json, out);
+  return 0;
+}
+
+int run_finish(const CommandOptions& options, std::ostream& out, std::ostream& progress) {
+  Reactor reactor;
+  const Conversion result = reactor.block_on(finish(options, progress));
   print(result, options.json, out);
   return 0;
 }

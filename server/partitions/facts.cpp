@@ -122,8 +122,9 @@ WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass
   AND r.ev_class <> d.refobjid ORDER BY 2)"};
 
 constexpr Statement kStatistics{"partitions_statistics",
-                                "SELECT pg_get_statisticsobjdef(oid) FROM pg_statistic_ext WHERE stxrelid = $1::int8"
-                                " ORDER BY stxname"};
+                                "SELECT n.nspname::text, s.stxname::text, pg_get_statisticsobjdef(s.oid)"
+                                " FROM pg_statistic_ext s JOIN pg_namespace n ON n.oid = s.stxnamespace"
+                                " WHERE stxrelid = $1::int8 ORDER BY stxname"};
 
 // Rules of its own, publications, functions whose body or signature names it, columns of its row type, views that are
 // grouped by its primary key alone.
@@ -199,7 +200,8 @@ task<TableFacts> read_facts(Session& session, int64_t oid) {
   for (int i = 0; i < views.size(); ++i)
     facts.views.push_back({views.integer(i, 0), views.text(i, 1), views.text(i, 2), views.text(i, 3)});
   const Rows statistics = co_await of(session, kStatistics, oid);
-  for (int i = 0; i < statistics.size(); ++i) facts.statistics.push_back(statistics.text(i, 0));
+  for (int i = 0; i < statistics.size(); ++i)
+    facts.statistics.push_back({statistics.text(i, 0), statistics.text(i, 1), statistics.text(i, 2)});
   const Rows others = co_await of(session, kOthers, oid);
   for (int i = 0; i < others.size(); ++i) facts.others.push_back(others.text(i, 0));
   co_return facts;

@@ -71,6 +71,12 @@ struct View {
   std::string options = {};
 };
 
+struct Statistics {  // extended ones
+  std::string schema = {};
+  std::string name = {};
+  std::string definition = {};
+};
+
 struct TableFacts {
   int64_t oid = 0;
   std::string schema = {};
@@ -90,7 +96,7 @@ struct TableFacts {
   std::vector<OutgoingKey> outgoing = {};
   std::vector<Trigger> triggers = {};
   std::vector<View> views = {};
-  std::vector<std::string> statistics = {};
+  std::vector<Statistics> statistics = {};
   std::vector<std::string> others = {};  // what depends on it in a way that is not carried over
 
   std::string full_name() const { return qualified(schema, name); }

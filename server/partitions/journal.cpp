@@ -9,7 +9,8 @@ using db::Params;
 using db::Rows;
 using db::Statement;
 
-constexpr const char* kFormat = "cairn partitions, format 1";
+constexpr const char* kFormat1 = "cairn partitions, format 1";  // without the table kept
+constexpr const char* kFormat2 = "cairn partitions, format 2";
 
 // Statements that were written down are run with the rights of whoever goes on: so they must be one's own, a
 // superuser's or the database owner's.
@@ -53,28 +54,42 @@ constexpr const char* kMake[] = {
   detached_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   archived_at timestamptz, archive text, rows bigint, sha256 text, restored_at timestamptz,
   PRIMARY KEY (table_schema, partition)))",
-    "COMMENT ON TABLE cairn_partitions.conversions IS 'cairn partitions, format 1'"};
+};
 
-}  // namespace
+constexpr const char* kBringTo2[] = {
+    R"(CREATE TABLE cairn_partitions.kept (
+  conversion bigint PRIMARY KEY REFERENCES cairn_partitions.conversions, before text[] NOT NULL, after text[] NOT NULL,
+  validations text[] NOT NULL, validated bigint NOT NULL DEFAULT 0, returned boolean NOT NULL DEFAULT false,
+  signature text NOT NULL DEFAULT ''))",
+    "COMMENT ON TABLE cairn_partitions.conversions IS 'cairn partitions, format 2'"};
 
-task<bool> journal_exists(Session& session) {
+// 0: there is none.
+task<int> journal_format(Session& session) {
   const Rows rows = co_await session.query(kExists);
-  if (rows.empty()) co_return false;
-  if (rows.text(0, 0) != kFormat)
+  if (rows.empty()) co_return 0;
+  const std::string format = rows.text(0, 0);
+  if (format != kFormat1 && format != kFormat2)
     throw Error(ErrorCode::kInvalidState, "cairn_partitions.conversions is not of this version (its comment is not '" +
-                                              std::string(kFormat) + "'): use the version that made it");
+                                              std::string(kFormat2) + "'): use the version that made it");
   if (!rows.boolean(0, 2))
     throw Error(ErrorCode::kPermissionDenied, "the journal cairn_partitions.conversions belongs to role " +
                                                   rows.text(0, 1) +
                                                   ", and its statements would be run with your rights: connect as "
                                                   "that role");
-  co_return true;
+  co_return format == kFormat1 ? 1 : 2;
 }
 
+}  // namespace
+
+task<bool> journal_exists(Session& session) { co_return co_await journal_format(session) > 0; }
+
 task<> make_journal(Session& session) {
-  if (co_await journal_exists(session)) co_return;
+  const int format = co_await journal_format(session);
+  if (format == 2) co_return;
   const Session::Body make = [&]() -> task<> {
-    for (const char* statement : kMake) co_await session.run(statement);
+    if (format == 0)
+      for (const char* statement : kMake) co_await session.run(statement);
+    for (const char* statement : kBringTo2) co_await session.run(statement);
   };
   co_await session.transaction(make);
 }
@@ -148,6 +163,40 @@ task<> set_state(Session& session, Conversion& conversion, std::string state) {
   Params params = Params::of(conversion.id, state);
   co_await session.query(kSetState, std::move(params));
   conversion.state = state;
+}
+
+constexpr Statement kKept{"partitions_kept", R"(
+SELECT before, after, validations, validated, returned, signature FROM cairn_partitions.kept WHERE conversion = $1)"};
+
+task<std::optional<Kept>> kept_of(Session& session, const Conversion& conversion) {
+  const int format = co_await journal_format(session);
+  if (format < 2) co_return std::nullopt;
+  Params params = Params::of(conversion.id);
+  const Rows rows = co_await session.query(kKept, std::move(params));
+  if (rows.empty()) co_return std::nullopt;
+  co_return Kept{rows.texts(0, 0),   rows.texts(0, 1),   rows.texts(0, 2),
+                 rows.integer(0, 3), rows.boolean(0, 4), rows.text(0, 5)};
+}
+
+constexpr Statement kSignature{"partitions_kept_signature", R"(
+SELECT md5(concat_ws(E'\n',
+  (SELECT concat_ws(' ', relowner, relacl) FROM pg_class WHERE oid = t.oid),
+  (SELECT string_agg(concat_ws(' ', attname, format_type(atttypid, atttypmod), attnotnull, attacl,
+                               pg_get_expr(adbin, adrelid)), E'\n' ORDER BY attnum)
+   FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+   WHERE attrelid = t.oid AND attnum > 0 AND NOT attisdropped),
+  (SELECT string_agg(pg_get_indexdef(indexrelid), E'\n' ORDER BY indexrelid) FROM pg_index WHERE indrelid = t.oid),
+  (SELECT string_agg(concat_ws(' ', conrelid::regclass, conname, pg_get_constraintdef(oid)), E'\n' ORDER BY oid)
+   FROM pg_constraint WHERE conparentid = 0 AND (conrelid = t.oid OR contype = 'f' AND confrelid IN
+     (SELECT t.oid UNION SELECT to_regclass(k) FROM unnest($2::text[]) k))),
+  (SELECT string_agg(concat_ws(' ', pg_get_triggerdef(oid), tgenabled), E'\n' ORDER BY tgname) FROM pg_trigger
+   WHERE tgrelid = t.oid AND NOT tgisinternal)))
+FROM (SELECT $1::text::regclass::oid) t (oid))"};
+
+task<std::string> signature_of(Session& session, const Conversion& conversion) {
+  Params params = Params::of(conversion.full_name(), conversion.key_tables);
+  const Rows rows = co_await session.query(kSignature, std::move(params));
+  co_return rows.text(0, 0);
 }
 
 constexpr Statement kManaged{"partitions_managed", R"(

@@ -143,6 +143,13 @@ task<> detach(Session& session, const Managed& table, const Partition& partition
 task<> detach_old(Session& session, const Managed& table, const std::vector<Partition>& partitions,
                   MaintainReport& report) {
   if (table.scheme.keep_months == 0) co_return;
+  // The old table, which follows row by row, would not be told.
+  const std::optional<Conversion> kept = co_await conversion_of(session, table.schema, table.table);
+  if (kept) {
+    report.problems.push_back("nothing is detached before the conversion is finished: cairn partitions finish " +
+                              table.shown_name());
+    co_return;
+  }
   Params months = Params::of(table.scheme.keep_months);
   const Rows limit = co_await session.query(kOld, std::move(months));
   Params params = Params::of(table.schema, table.table);

@@ -14,6 +14,7 @@ struct MaintainReport {
   std::vector<std::string> detached = {};
   int64_t moved = 0;       // rows, out of the default partition
   int64_t in_default = 0;  // rows that stay in it
+  bool failed = false;     // with the last of the problems
   std::vector<std::string> problems = {};
 };
 

@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "base/error.h"
+#include "base/files.h"
 #include "partitions/archive.h"
 #include "partitions/ranges.h"
 
@@ -67,7 +68,7 @@ TEST_F(ArchiveFiles, R29_AManifestIsReadBackAndAForgedOneIsNot) {
                              "t_1",    "FROM ('2026-01-01') TO ('2026-02-01')",
                              "1",      {{"rows.copy.gz", "public", "t_1", {"a", "b c"}, 3, "ff"}}};
   const std::string text = to_json(manifest_of);
-  write_durably(path("manifest.json"), text);
+  write_file_durably(path("manifest.json"), text);
   EXPECT_EQ(to_json(read_manifest(folder_.string())), text);
   for (const char* bounds : {"DEFAULT; DROP TABLE t", "FROM ('a') TO ('b'); DROP TABLE t; --')", "IN ('a''') , ('"}) {
     Manifest forged = manifest_of;

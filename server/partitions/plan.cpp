@@ -95,22 +95,6 @@ void check_table(Plan& plan) {
   }
 }
 
-// The key by which rows are told apart: the primary key, or a unique one without NULLs.
-void choose_key(Plan& plan) {
-  for (const Index& index : plan.facts.indexes) {
-    const bool never_null = std::all_of(index.columns.begin(), index.columns.end(), [&](const std::string& name) {
-      const Column* column = plan.facts.find(name);
-      return column != nullptr && column->not_null && !column->generated;
-    });
-    if (!index.unique || !index.valid || !never_null || !index.deferrable.empty()) continue;
-    if (!index.primary && !index.plain) continue;
-    plan.key = index.columns;
-    return;
-  }
-  plan.refusals.push_back(
-      "it has no primary key, and no unique key of NOT NULL columns: its rows cannot be told apart");
-}
-
 void divide_keys(Plan& plan) {
   const std::string& column = plan.scheme.column;
   for (const Index& index : plan.facts.indexes) {
@@ -200,6 +184,18 @@ std::string Plan::target_of(const std::vector<std::string>& columns) const {
   return facts.full_name();
 }
 
+std::vector<std::string> row_key(const TableFacts& facts) {
+  for (const Index& index : facts.indexes) {
+    const bool never_null = std::all_of(index.columns.begin(), index.columns.end(), [&](const std::string& name) {
+      const Column* column = facts.find(name);
+      return column != nullptr && column->not_null && !column->generated;
+    });
+    if (!index.unique || !index.valid || !never_null || !index.deferrable.empty()) continue;
+    if (index.primary || index.plain) return index.columns;
+  }
+  return {};
+}
+
 task<Plan> make_plan(Session& session, int64_t oid, const PlanOptions& options, bool with_ranges) {
   Plan plan;
   plan.facts = co_await read_facts(session, oid);
@@ -207,7 +203,10 @@ task<Plan> make_plan(Session& session, int64_t oid, const PlanOptions& options, 
   if (!plan.scheme.of_time()) plan.scheme.keep_months = 0;
   check_table(plan);
   check_column(plan);
-  choose_key(plan);
+  plan.key = row_key(plan.facts);
+  if (plan.key.empty())
+    plan.refusals.push_back(
+        "it has no primary key, and no unique key of NOT NULL columns: its rows cannot be told apart");
   divide_keys(plan);
   check_foreign_keys(plan);
   if (with_ranges && plan.refusals.empty()) {

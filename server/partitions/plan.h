@@ -45,6 +45,9 @@ struct PlanOptions {
 // `with_ranges`: looks at all rows for the partitions that are needed. What stands in the way is in `refusals`.
 task<Plan> make_plan(Session& session, int64_t oid, const PlanOptions& options, bool with_ranges);
 
+// The key by which a table's rows are told apart: the primary key, or a unique one without NULLs. Empty: there is none.
+std::vector<std::string> row_key(const TableFacts& facts);
+
 // Throws Error with all refusals when there are any.
 void require_possible(const Plan& plan);
 

@@ -1,4 +1,4 @@
-// `cairn partitions status` and `maintain`: what there is, and what was done.
+// `cairn partitions status`: what there is.
 #include <fmt/format.h>
 
 #include <ostream>
@@ -8,7 +8,8 @@
 #include "base/json.h"
 #include "base/table.h"
 #include "partitions/api.h"
-#include "partitions/maintain.h"
+#include "partitions/journal.h"
+#include "partitions/report.h"
 
 namespace cairn::partitions {
 namespace {
@@ -155,13 +156,6 @@ void write(json::Writer& writer, const TableStatus& table) {
   writer.end_object();
 }
 
-void write_strings(json::Writer& writer, const char* name, const std::vector<std::string>& strings) {
-  writer.key(name);
-  writer.begin_array();
-  for (const std::string& string : strings) writer.string(string);
-  writer.end_array();
-}
-
 void print_json(const Status& status, std::ostream& out) {
   std::string text;
   json::Writer writer(text);
@@ -171,7 +165,7 @@ void print_json(const Status& status, std::ostream& out) {
   for (const Conversion& one : status.conversions) {
     writer.begin_object();
     writer.field("table", one.shown_name());
-    writer.field("state", one.state);
+    writer.field("state", one.shown_state());
     writer.field("copied", one.copied);
     writer.field("started_at", one.started_at);
     writer.end_object();
@@ -192,9 +186,17 @@ void print_json(const Status& status, std::ostream& out) {
 std::string megabytes(int64_t bytes) { return fmt::format("{:.1f} MB", static_cast<double>(bytes) / 1e6); }
 
 void print(const Status& status, std::ostream& out) {
-  for (const Conversion& one : status.conversions)
+  for (const Conversion& one : status.conversions) {
+    if (one.shown_state() == "kept") {
+      out << fmt::format(
+          "{0} is partitioned, and its old table kept: cairn partitions finish {0} drops it, cairn "
+          "partitions undo {0} puts it back\n",
+          one.shown_name());
+      continue;
+    }
     out << fmt::format("{} is being converted since {}: {}, {} rows copied. Go on: cairn partitions convert {}\n",
                        one.shown_name(), one.started_at, one.state, one.copied, one.shown_name());
+  }
   for (const TableStatus& table : status.tables) {
     const Scheme& scheme = table.table.scheme;
     out << fmt::format("{}: by {} of {}{}{}\n", table.table.shown_name(), by_name(scheme.by), scheme.column,
@@ -217,70 +219,6 @@ void print(const Status& status, std::ostream& out) {
   if (status.conversions.empty() && status.tables.empty()) out << "no table is partitioned by cairn partitions\n";
 }
 
-task<std::vector<MaintainReport>> maintain_all(const MaintainOptions& options, std::ostream& progress) {
-  const SessionOptions session_options{options.connection_string, "cairn partitions maintain", options.wait_s};
-  Session session(session_options, progress);
-  co_await session.open();
-  std::vector<MaintainReport> reports;
-  const bool there = co_await journal_exists(session);
-  if (!there) co_return reports;
-  co_await session.lock();
-  std::vector<Managed> tables = co_await managed_tables(session);
-  if (!options.table.empty()) {
-    const std::optional<Managed> one = co_await managed_table(session, options.table);
-    if (!one) throw not_found(options.table + " was not partitioned by cairn partitions: see cairn partitions status");
-    tables = {*one};
-  }
-  for (const Managed& table : tables) {
-    MaintainReport report;
-    try {
-      report = co_await maintain(session, table, options.dry_run);
-    } catch (const Error& error) {
-      if (tables.size() == 1) throw;
-      report.table = table.shown_name();
-      report.problems.push_back(error.what());
-    }
-    reports.push_back(std::move(report));
-  }
-  co_return reports;
-}
-
-void print_json(const std::vector<MaintainReport>& reports, std::ostream& out) {
-  std::string text;
-  json::Writer writer(text);
-  writer.begin_object();
-  writer.key("tables");
-  writer.begin_array();
-  for (const MaintainReport& report : reports) {
-    writer.begin_object();
-    writer.field("table", report.table);
-    writer.field("dry_run", report.dry_run);
-    write_strings(writer, "made", report.made);
-    write_strings(writer, "detached", report.detached);
-    writer.field("moved", report.moved);
-    writer.field("in_default", report.in_default);
-    write_strings(writer, "problems", report.problems);
-    writer.end_object();
-  }
-  writer.end_array();
-  writer.end_object();
-  out << text << "\n";
-}
-
-void print(const std::vector<MaintainReport>& reports, std::ostream& out) {
-  for (const MaintainReport& report : reports) {
-    const char* would = report.dry_run ? "would be " : "";
-    if (report.made.empty() && report.detached.empty()) out << report.table << ": nothing to do\n";
-    for (const std::string& name : report.made) out << fmt::format("{}: {}made: {}\n", report.table, would, name);
-    if (report.moved > 0)
-      out << fmt::format("{}: {} rows {}moved out of the default partition\n", report.table, report.moved, would);
-    for (const std::string& name : report.detached)
-      out << fmt::format("{}: {}detached: {} (cairn partitions archive)\n", report.table, would, name);
-    for (const std::string& problem : report.problems) out << report.table << ": " << on_one_line(problem) << "\n";
-  }
-  if (reports.empty()) out << "no table is partitioned by cairn partitions\n";
-}
-
 }  // namespace
 
 int run_status(const StatusOptions& options, std::ostream& out, std::ostream& progress) {
@@ -292,16 +230,6 @@ int run_status(const StatusOptions& options, std::ostream& out, std::ostream& pr
     print_json(status, out);
   else
     print(status, out);
-  return 0;
-}
-
-int run_maintain(const MaintainOptions& options, std::ostream& out, std::ostream& progress) {
-  Reactor reactor;
-  const std::vector<MaintainReport> reports = reactor.block_on(maintain_all(options, progress));
-  if (options.json)
-    print_json(reports, out);
-  else
-    print(reports, out);
   return 0;
 }
 

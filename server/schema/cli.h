@@ -4,6 +4,8 @@
 #include <iosfwd>
 #include <string>
 
+#include "schema/autogenerate.h"
+
 namespace cairn::schema {
 
 struct MigrateOptions {
@@ -13,9 +15,10 @@ struct MigrateOptions {
   std::string target;
   // revision -m
   std::string message;
-  // revision --autogenerate: an SQL file, and who may make a database to load it into.
+  // revision --autogenerate: an SQL file, what is made after it, and who may make a database to load them into.
   bool autogenerate = false;
   std::string schema_file;
+  Wanted wanted;
   std::string scratch_connection;
   // Steps from files instead of those in the binary; a set of its own, under `lineage`.
   std::string directory;

@@ -196,6 +196,33 @@ class Differ {
     }
     return !object.table.empty() && object.table != key && dropped_.contains(object.table);
   }
+  // What it may have been renamed to; that is for a person to know.
+  std::string rename_hint(const std::string& key, const Object& object) const {
+    if (to_.find(key) != nullptr || (object.kind != Kind::kColumn && object.kind != Kind::kTable)) return "";
+    const bool column = object.kind == Kind::kColumn;
+    std::vector<std::string> others;
+    for (const std::string& made : made_) {
+      const Object& other = *to_.find(made);
+      if (from_.find(made) != nullptr || other.kind != object.kind || other.table != object.table) continue;
+      if (column ? !retypes(object, other) : columns_of(from_, key) == columns_of(to_, made))
+        others.push_back(other.name);
+    }
+    if (others.empty()) return "";
+    std::string text = "; was it renamed? " + others.front();
+    for (size_t i = 1; i < others.size(); ++i) text += " or " + others[i];
+    const std::string same = column ? ", of the same type," : ", with the same columns,";
+    const std::string table = column ? after_word(object.table) + " RENAME COLUMN " : "";
+    const std::string short_name = others.front().substr(others.front().rfind('.') + 1);
+    return text + same + " is made: if so, write ALTER TABLE " +
+           (column ? table + object.name + " TO " + others.front() : object.name + " RENAME TO " + short_name) +
+           " instead of both, and keep what is in it";
+  }
+  static std::vector<std::string> columns_of(const Catalog& catalog, const std::string& table) {
+    std::vector<std::string> columns;
+    for (const auto& [key, object] : catalog.objects)
+      if (object.kind == Kind::kColumn && object.table == table) columns.push_back(object.name + object.fact("type"));
+    return columns;
+  }
   bool owner_goes(const Object& ownership) const {
     return dropped_.contains("column " + ownership.definition) || dropped_.contains(ownership.table);
   }
@@ -228,7 +255,7 @@ class Differ {
           if (part.table == key)
             for (const std::string& user : users_[column])
               if (dropped_.contains(user)) visit(user);
-      if (!goes_along) add(object.drop, hazard_of_drop(object, made_.contains(key)));
+      if (!goes_along) add(object.drop, hazard_of_drop(object, made_.contains(key)) + rename_hint(key, object));
     };
     for (const std::string& key : dropped_) visit(key);
   }

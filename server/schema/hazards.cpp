@@ -42,8 +42,7 @@ std::string hazard_of_drop(const Object& object, bool again) {
       return "its rows are lost, and no step back brings them again";
     case Kind::kColumn:
       return again ? "it is computed again: the table is rewritten under ACCESS EXCLUSIVE"
-                   : "its values are lost, and no step back brings them again (a new name is a drop and an addition: "
-                     "write ALTER TABLE … RENAME COLUMN by hand)";
+                   : "its values are lost, and no step back brings them again";
     case Kind::kView:
       return again ? "it is made again: privileges that were granted on it are not" : "";
     case Kind::kIndex:

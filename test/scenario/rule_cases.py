@@ -82,6 +82,7 @@ CASES = {
     "DiskFull": ({"cairn_disk_full": 1}, {"cairn_disk_full": 0}),
     "PostgresDied": ({"cairn_postgres_restarts_total": "0x140 1x20"}, {"cairn_postgres_restarts_total": 1}),
     "JobsWait": ({'cairn_jobs_oldest_due_seconds{queue="q"}': 901}, {'cairn_jobs_oldest_due_seconds{queue="q"}': 900}),
+    "MaintenanceJobFailed": ({'cairn_maintenance_job_failed{name="backup-verify"}': 1}, {'cairn_maintenance_job_failed{name="backup-verify"}': 0}),
     "FeaturesStale": ({'cairn_feature_stale_ratio{feature_view="v"}': 0.6}, {'cairn_feature_stale_ratio{feature_view="v"}': 0.5}),
     "FeatureDrifted": ({'cairn_feature_drift_psi{feature_view="v",feature="f"}': 0.3}, {'cairn_feature_drift_psi{feature_view="v",feature="f"}': 0.25}),
 }

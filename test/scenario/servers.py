@@ -82,8 +82,8 @@ def start_cairn(folder, *options, environment=None):
     running.data_dir = str(folder / "data")
     running.wait()
     if os.environ.get("CAIRN_TEST_PARTITIONED"):  # the routes must not know the difference
-        subprocess.run([binary, "partitions", "convert", "tracking.training_runs", "--column", "created_at", "--data-dir", running.data_dir],
-                       check=True, capture_output=True, timeout=60)
+        for command in (["convert", "tracking.training_runs", "--column", "created_at"], ["finish", "tracking.training_runs"]):
+            subprocess.run([binary, "partitions", *command, "--data-dir", running.data_dir], check=True, capture_output=True, timeout=60)
     return running
 
 

@@ -40,7 +40,7 @@ NAMES_OF_OTHERS = """pg_up pg_static pg_exporter_last_scrape_error pg_exporter_l
 # No series where there is no replica, no slot, no job, no large table.
 ABSENT_HERE = {"pg_replication_slots_active", "pg_replication_slots_pg_wal_lsn_diff", "pg_stat_replication_pg_wal_lsn_diff",
                "pg_bloat_table_bloat_pct", "pg_bloat_table_real_size", "pg_bloat_btree_bloat_pct", "pg_bloat_btree_real_size",
-               "pg_index_invalid", "cairn_jobs_oldest_due_seconds", "cairn_feature_stale_ratio", "cairn_feature_drift_psi"}
+               "pg_index_invalid", "cairn_jobs_oldest_due_seconds", "cairn_maintenance_job_failed", "cairn_feature_stale_ratio", "cairn_feature_drift_psi"}
 
 
 def tool(name):

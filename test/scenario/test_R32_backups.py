@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import subprocess
 import tempfile
+import time
 
 import pytest
 from servers import Api, start_cairn
@@ -29,7 +30,8 @@ def backup(folder, *arguments, code=0):
     return done.stdout or done.stderr
 
 
-def test_R32_a_restored_server_has_every_run_and_every_artifact_with_its_checksum(folder):
+@pytest.mark.parametrize("tool", ["postgresql", "pgbackrest"])
+def test_R32_a_restored_server_has_every_run_and_every_artifact_with_its_checksum(folder, tool):
     server = start_cairn(folder)
     try:
         api = Api(server.url)
@@ -46,8 +48,8 @@ def test_R32_a_restored_server_has_every_run_and_every_artifact_with_its_checksu
 
         for number in range(3):
             new_run(number)
-        made = json.loads(backup(folder, "create", "--json"))
-        assert made["artifacts"] == 3 and made["exact"]
+        made = json.loads(backup(folder, "create", "--with", tool, "--json"))
+        assert made["artifacts"] == 3 and made["exact"] and ("type" in made) == (tool == "pgbackrest")
         for number in range(3, 5):
             new_run(number)
         assert json.loads(backup(folder, "verify", "--json"))["good"]
@@ -67,5 +69,53 @@ def test_R32_a_restored_server_has_every_run_and_every_artifact_with_its_checksu
             assert runs[run]["data"]["metrics"][0]["value"] == number / 7
             content = api.call("GET", f"/api/2.0/mlflow-artifacts/artifacts/{path}").content
             assert hashlib.sha256(content).hexdigest() == checksum
+    finally:
+        server.stop()
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + 120
+    while not (found := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return found
+
+
+def test_R32_the_schedule_verifies_the_newest_backup_and_a_failure_is_seen(folder):
+    def cairn(*arguments):
+        done = subprocess.run([os.environ["CAIRN_BIN"], *arguments, "--data-dir", folder / "data"], capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    server = start_cairn(folder)  # is told nothing of the backups' directory
+    try:
+        api = Api(server.url)
+        experiment = api.post("experiments/create", {"name": "kept"})["experiment_id"]
+        path = f"{experiment}/{api.create_run(experiment)}/artifacts/model/weights.bin"
+        assert api.call("PUT", f"/api/2.0/mlflow-artifacts/artifacts/{path}", data=b"weights").status_code == 200
+
+        def runs(state):
+            listed = api.get("/api/v1/database/maintenance/runs", job="backup-verify")["runs"]
+            return [run for run in listed if run["state"] == state]
+
+        def monthly():
+            return {check["name"]: check for check in json.loads(cairn("maintain", "monthly", "--dry-run", "--json"))["checks"]}["backup"]
+
+        wait_until(lambda: "backup-verify" in {job["name"] for job in api.get("/api/v1/database/maintenance/jobs")["jobs"]})
+        assert monthly()["state"] == "by hand"
+        made = json.loads(backup(folder, "create", "--json"))["id"]
+        cairn("maintain", "jobs", "backup-verify", "--schedule", "1 seconds", "--quiet-hours", "any")
+        first = wait_until(lambda: runs("done"))[-1]
+        assert first["summary"] == f"backup {made}: good" and monthly()["state"] == "good"
+        content = next(file for file in (folder / "backups" / "artifacts").rglob("*") if file.is_file())
+        content.write_bytes(b"weight5")
+        failed = wait_until(lambda: runs("failed"))[0]
+        wait_until(lambda: 'cairn_maintenance_job_failed{name="backup-verify"} 1' in cairn("monitor", "metrics"))
+        cairn("maintain", "jobs", "backup-verify", "--disable")
+        assert "NOT GOOD; artifacts: " in failed["summary"] and "weights.bin" in failed["summary"]
+        report = api.get(f"/api/v1/database/maintenance/runs/{failed['run_id']}")["run"]["report"]
+        assert not report["good"] and [check["name"] for check in report["checks"] if not check["good"]] == ["artifacts"]
+        check = monthly()
+        assert check["state"] == "attention" and check["to_do"] == ["cairn backup verify"] and "NOT GOOD" in check["what"][0]
     finally:
         server.stop()

@@ -214,7 +214,7 @@ class Jobs:
 @pytest.fixture
 def jobs(server, api):
     jobs = Jobs(server, api)
-    wait_until(lambda: set(jobs.rows()) >= {"maintain", "monthly", "refresh-views"})
+    wait_until(lambda: set(jobs.rows()) >= {"maintain", "monthly", "refresh-views", "partitions", "backup-verify"})
     before = jobs.rows()
     yield jobs
     for name, job in before.items():
@@ -254,3 +254,32 @@ def test_R07_views_are_refreshed_by_the_schedule(jobs, server, unique):
         wait_until(refreshed)
         wait_until(lambda: any(view in run["summary"] for run in jobs.runs("refresh-views")))
         cursor.execute(f"DROP MATERIALIZED VIEW {view}")
+
+
+def test_R29_partitions_are_made_ahead_by_the_schedule(jobs, server, unique):
+    table = unique("events").replace("-", "_")
+
+    def convert(name):
+        done = subprocess.run([os.environ["CAIRN_BIN"], "partitions", "convert", name, "--column", "at", "--data-dir", server.data_dir],
+                              capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    with contextlib.closing(psycopg2.connect(host=f"{server.data_dir}/run", user="cairn", dbname="cairn")) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+
+        def partitions():
+            cursor.execute("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = %s::regclass ORDER BY 1", (table,))
+            return [name for name, in cursor.fetchall()]
+
+        cursor.execute(f"CREATE TABLE {table} (id int PRIMARY KEY, at timestamptz NOT NULL); INSERT INTO {table} VALUES (1, now())")
+        convert(table)
+        made = partitions()
+        newest = max(name for name in made if "default" not in name)
+        cursor.execute(f"DROP TABLE {newest}")
+        jobs.change("partitions", "--schedule", "1 seconds", "--quiet-hours", "any")
+        wait_until(lambda: partitions() == made)
+        wait_until(lambda: any("1 partitions made" in run["summary"] and run["state"] == "done" for run in jobs.runs("partitions")))
+        # A table that cannot be looked after is a failure that is seen.
+        cursor.execute(f"DROP TABLE {table}")
+        wait_until(lambda: any(f"{table} is gone" in run["summary"] for run in jobs.runs("partitions") if run["state"] == "failed"))
+        cursor.execute("DELETE FROM cairn_partitions.managed WHERE table_name = %s", (table,))

@@ -106,6 +106,7 @@ def test_R29_old_runs_go_to_an_archive_with_all_that_is_theirs(served, tmp_path)
     whole = [api.get("runs/get", run_id=f"old{n}") for n in range(16)]
     history = api.get("metrics/get-history", run_id="old15", metric_key="m")
     database.run("convert", "tracking.training_runs", "--column", "created_at", "--keep", "12")
+    database.run("finish", "tracking.training_runs")
     detached = database.json("maintain")["tables"][0]["detached"]
     assert detached == sorted(detached) and len(detached) == 3
     archived = database.json("archive", "tracking.training_runs", "--to", str(tmp_path))["archived"]

@@ -23,7 +23,10 @@ def orders(new_database):
 
 
 def convert(orders, *options):
-    return orders.run("convert", "public.orders", "--column", "created_at", *options)
+    """To the last step."""
+    output = orders.run("convert", "public.orders", "--column", "created_at", *options)
+    assert orders.json("finish", "public.orders")["state"] == "done"
+    return output
 
 
 def test_R29_conversion_under_writers_carries_everything(orders):
@@ -128,6 +131,94 @@ def test_R29_undo_until_the_last_step(orders):
     convert(orders)
     assert "no conversion" in orders.run("undo", "public.orders", code=3)
     assert contents(orders) == rows
+
+
+# All that a conversion made, wherever it is.
+LEFT = """SELECT relname::text FROM pg_class WHERE relname ~ '^(orders_2|orders_default|orders_.*_keys|log_)'
+          UNION ALL SELECT nspname::text FROM pg_namespace WHERE nspname ~ '^cairn_(kept|gone)_'
+          UNION ALL SELECT proname::text FROM pg_proc WHERE proname ~ '^(capture|keep)_'
+          UNION ALL SELECT table_name FROM cairn_partitions.managed"""
+
+
+def test_R29_undone_after_the_exchange_with_all_that_was_written_since(orders):
+    """Under writers all the time: before, between and after."""
+    before, rows = catalog(orders), contents(orders)
+    acl = "SELECT relname::text, relacl::text, reloptions, relowner, obj_description(oid) FROM pg_class WHERE relnamespace = 'public'::regnamespace ORDER BY 1"
+    statistics = "SELECT stxname::text, pg_get_statisticsobjdef(oid) FROM pg_statistic_ext"
+    properties = orders.sql(acl), orders.sql(statistics)
+    with Writer(orders, rate=100) as writer, Writer(orders, rate=100) as other:
+        assert orders.json("convert", "public.orders", "--column", "created_at")["state"] == "kept"
+        status = orders.run("status")
+        assert "its old table kept" in status and "cairn partitions finish public.orders" in status
+        # Rows go to other months; a key and a code are handed on; a view and a partition are made since.
+        orders.sql("UPDATE orders SET created_at = now() WHERE id = 6; DELETE FROM orders WHERE id = 7")
+        orders.sql("INSERT INTO orders (id, code, user_id) OVERRIDING SYSTEM VALUE VALUES (7, 'again', 2)")
+        orders.sql("CREATE VIEW later AS SELECT count(*) AS n FROM orders")
+        orders.run("maintain")
+        with pytest.raises(psycopg2.Error):
+            orders.sql("TRUNCATE orders CASCADE")
+        reached = writer.count, other.count
+        while writer.count < reached[0] + 100 or other.count < reached[1] + 100:
+            assert not writer.errors + other.errors, (writer.errors, other.errors)
+            writer.done.wait(0.01)
+        expected = orders.sql("SELECT * FROM orders WHERE code LIKE 'c%%' OR code = 'again' ORDER BY id", ())
+        assert orders.json("undo", "public.orders")["state"] == "undone"
+        reached = writer.count
+        while writer.count < reached + 50 and not writer.errors:
+            writer.done.wait(0.01)
+    writer.check()
+    other.check()
+    assert orders.sql("SELECT * FROM orders WHERE code LIKE 'c%%' OR code = 'again' ORDER BY id", ()) == expected
+    assert len(contents(orders)) == len(rows) - 1 and orders.one("SELECT code FROM orders WHERE id = 7") == "again"
+    assert orders.one("SELECT n FROM later") == orders.one("SELECT count(*) FROM orders")
+    orders.sql("DROP VIEW later")
+    assert catalog(orders) == before
+    assert (orders.sql(acl), orders.sql(statistics)) == properties
+    assert orders.sql(LEFT) == []
+    # Keys, foreign keys, sequences and triggers are at work.
+    last = orders.one("SELECT max(id) FROM orders")
+    assert orders.one("INSERT INTO orders (code, user_id) VALUES ('wlast', 1) RETURNING id") > last
+    assert orders.one("SELECT count(*) FROM items WHERE order_id > %s", (last,)) == 1
+    for statement, error in [
+            ("INSERT INTO orders (code, user_id) VALUES ('c8', 1)", psycopg2.errors.UniqueViolation),
+            ("INSERT INTO orders (code, user_id) VALUES ('x8', 99)", psycopg2.errors.ForeignKeyViolation),
+            ("INSERT INTO items VALUES (-5, 1, '')", psycopg2.errors.ForeignKeyViolation),
+            ("DELETE FROM users WHERE id = 1", psycopg2.errors.ForeignKeyViolation)]:
+        with pytest.raises(error):
+            orders.sql(statement)
+    convert(orders)
+    assert orders.sql("SELECT nspname FROM pg_namespace WHERE nspname ~ '^cairn_kept'") == []
+
+
+@pytest.mark.parametrize("change, said", [
+    ("ALTER TABLE orders ADD COLUMN late int", "has other columns"),
+    ("CREATE INDEX late ON orders (touched)", "was altered since"),
+    ("REVOKE INSERT ON orders FROM PUBLIC", "was altered since"),
+    ("CREATE MATERIALIZED VIEW late AS SELECT count(*) FROM orders", "materialized view"),
+    ("DO $$ BEGIN EXECUTE (SELECT 'DROP TABLE ' || min(inhrelid::regclass::text) FROM pg_inherits WHERE inhparent = 'orders'::regclass); END $$",
+     "partitions were detached, attached, dropped or truncated"),
+])
+def test_R29_what_would_be_lost_by_undo_is_refused_and_finish_goes_on(orders, change, said):
+    orders.run("convert", "public.orders", "--column", "created_at")
+    orders.sql(change)
+    rows = orders.one("SELECT count(*) FROM orders")
+    output = orders.run("undo", "public.orders", code=1 if "partitions were" in said else 4)
+    assert said in output, output
+    assert orders.one("SELECT count(*) FROM orders") == rows and orders.json("status")["conversions"][0]["state"] == "kept"
+    assert orders.json("finish", "public.orders")["state"] == "done"
+    assert orders.one("SELECT count(*) FROM orders") == rows
+
+
+def test_R29_a_journal_of_the_version_before_is_gone_on_with(orders):
+    """Its conversions have dropped the old table in the exchange."""
+    orders.run("convert", "public.orders", "--column", "created_at")
+    orders.sql("DROP TABLE cairn_partitions.kept; DROP SCHEMA cairn_kept_1 CASCADE; "
+               "COMMENT ON TABLE cairn_partitions.conversions IS 'cairn partitions, format 1'")
+    assert "its old table is gone" in orders.run("undo", "public.orders", code=4)
+    assert orders.json("convert", "public.orders")["state"] == "done"
+    orders.sql("CREATE TABLE t (id int PRIMARY KEY, at date NOT NULL)")
+    assert orders.json("convert", "t", "--column", "at")["state"] == "kept"
+    assert orders.json("undo", "t")["state"] == "undone"
 
 
 def test_R29_altered_meanwhile_is_refused(orders):
@@ -262,6 +353,7 @@ def test_R29_by_day_week_month_number_and_list(new_database, by, type, values, n
         before = database.sql("SELECT * FROM t ORDER BY id")
         step = ["--step", "100"] if by == "number" else []
         database.run("convert", "t", "--column", "at", "--by", by, *step, "--keep", "0")
+        database.run("finish", "t")
         assert database.sql("SELECT * FROM t ORDER BY id") == before
         partitions = dict(database.sql("SELECT tableoid::regclass::text, count(*) FROM t GROUP BY 1"))
         assert named in partitions and "t_default" not in partitions, partitions

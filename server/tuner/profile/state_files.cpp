@@ -1,6 +1,5 @@
 #include "tuner/profile/state_files.h"
 
-#include <fcntl.h>
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <libpq-fe.h>
@@ -18,6 +17,7 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "base/files.h"
 
 namespace cairn::tuner {
 namespace {
@@ -55,26 +55,6 @@ std::string hash_of_database(const std::string& database_url) {
   return sha256_hex(values["host"] + '\n' + values["hostaddr"] + '\n' + values["port"] + '\n' + database).substr(0, 16);
 }
 
-void write_file(const std::string& path, const std::string& text) {
-  const int file = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  if (file < 0) throw failed("cannot make", path);
-  size_t written = 0;
-  while (written < text.size()) {
-    const ssize_t count = write(file, text.data() + written, text.size() - written);
-    if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) break;
-    written += static_cast<size_t>(count);
-  }
-  const bool good = written == text.size() && fsync(file) == 0;
-  if (!good) {
-    const Error error = failed("cannot write", path);
-    close(file);
-    unlink(path.c_str());
-    throw error;
-  }
-  close(file);
-}
-
 }  // namespace
 
 std::string state_directory(const std::string& data_dir, const std::string& database_url) {
@@ -98,7 +78,11 @@ std::string StateFiles::write_beside(const std::string& text) const {
   fs::create_directories(directory_, ignored);
   fs::permissions(directory_, fs::perms::owner_all, ignored);
   const std::string temporary = directory_ + "/.new-" + std::to_string(getpid());
-  write_file(temporary, text);
+  try {
+    write_file_durably(temporary, text);
+  } catch (const Error& error) {
+    throw Error(error.code(), std::string(error.what()) + "; give another --state-dir");
+  }
   return temporary;
 }
 

@@ -1,0 +1,108 @@
+#include "app/scheduled_jobs.h"
+
+#include <chrono>
+
+#include "backup/api.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "base/table.h"
+#include "jobs/child.h"
+#include "partitions/api.h"
+
+namespace cairn::app {
+namespace {
+
+using namespace std::chrono_literals;
+using maintain::JobContext;
+
+constexpr auto kPoll = 200ms;
+constexpr auto kBetweenTries = 30s;
+constexpr int kInUse = 4;  // exit code of `cairn backup verify` while a backup is made
+constexpr size_t kOutputMost = 1 << 20;
+
+task<std::string> partitions_now(JobContext& context) {
+  const partitions::Maintained done =
+      co_await partitions::maintain_managed(context.pool.options().connection_string, context.may_go_on);
+  context.report = done.report;
+  if (done.failed) throw Error(ErrorCode::kInvalidState, done.summary);
+  co_return done.summary;
+}
+
+task<bool> partitions_needed(db::Pool& pool) { return partitions::has_managed_tables(pool); }
+
+std::string backup_directory(const ServerConfig& config) {
+  return config.backup_dir.empty() ? backup::last_directory(config.data_dir) : config.backup_dir;
+}
+
+struct Verification {
+  bool good = false;
+  bool in_use = false;      // a backup was being made
+  std::string output = {};  // the command's JSON; where there is none, its complaint
+};
+
+// A program of its own: it takes minutes, is not to outlive its server, and may be ended at any moment.
+task<Verification> verify_once(JobContext& context, const ServerConfig& config) {
+  const std::string directory = backup_directory(config);
+  std::vector<std::string> command{"/proc/self/exe", "backup", "verify", "--json", "--backup-dir", directory};
+  if (!config.postgres_bin.empty()) command.insert(command.end(), {"--postgres-bin", config.postgres_bin});
+  jobs::Child child(command, {}, "");
+  context.on_stop = [&child] { child.terminate(); };
+  while (!child.ended()) co_await sleep_for(kPoll);
+  context.on_stop = [] {};
+  Verification verification{child.exited_with(0), child.exited_with(kInUse), child.output(kOutputMost)};
+  if (!verification.output.starts_with("{"))
+    verification.output = child.describe_end() + ": " + child.errors(kOutputMost);
+  co_return verification;
+}
+
+// In a line what is not good, of the command's JSON.
+std::string summary_of(const std::string& output) {
+  const json::Document document(output);
+  const json::Fields fields = json::root_fields(document);
+  std::string summary =
+      "backup " + fields.required_string("backup") + (fields.boolean("good").value_or(false) ? ": good" : ": NOT GOOD");
+  for (const json::Fields& check : fields.objects("checks"))
+    if (!check.boolean("good").value_or(false))
+      summary += "; " + check.required_string("name") + ": " + on_one_line(check.required_string("detail"));
+  return summary;
+}
+
+task<std::string> verify_now(JobContext& context, const ServerConfig& config) {
+  Verification verification = co_await verify_once(context, config);
+  while (verification.in_use && context.may_go_on()) {
+    co_await sleep_for(kBetweenTries);
+    verification = co_await verify_once(context, config);
+  }
+  if (!verification.output.starts_with("{"))
+    throw Error(ErrorCode::kInvalidState, "cairn backup verify " + on_one_line(verification.output));
+  context.report = verification.output;
+  const std::string summary = summary_of(verification.output);
+  if (!verification.good) throw Error(ErrorCode::kInvalidState, summary);
+  co_return summary;
+}
+
+task<bool> verify_needed(const ServerConfig& config) {
+  const auto look = [config] { return !backup_directory(config).empty(); };
+  auto looking = offload(look);
+  co_return co_await looking;
+}
+
+}  // namespace
+
+void add_scheduled_jobs(maintain::Schedule& schedule, const ServerConfig& config) {
+  schedule.add({.name = "partitions",
+                .description = "Partitions made ahead, old ones detached (cairn partitions maintain)",
+                .schedule = "45 0 * * *",
+                .quiet_hours = "00:00-05:00",
+                .work = partitions_now,
+                .is_needed = partitions_needed});
+  if (!config.database_url.empty()) return;
+  schedule.add({.name = maintain::kBackupVerify,
+                .description = "The newest backup restored into a scratch cluster and compared (cairn backup verify)",
+                .schedule = "0 1 1 * *",
+                .quiet_hours = maintain::kNight,
+                .work = [config](JobContext& context) { return verify_now(context, config); },
+                .is_needed = [config](db::Pool&) { return verify_needed(config); }});
+}
+
+}  // namespace cairn::app
