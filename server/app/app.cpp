@@ -30,6 +30,7 @@ http::ServerOptions server_options(const ServerConfig& config) {
   options.tls_certificate = config.tls_certificate;
   options.tls_key = config.tls_key;
   options.insecure = config.insecure;
+  options.rate_limit = config.rate_limit;
   return options;
 }
 

@@ -81,9 +81,10 @@ void add_serve(CommandLine& line) {
       line.add("serve", "Run the server, with a PostgreSQL of its own unless --database-url names one");
   serve_command->footer(
       "Example: cairn serve --data-dir ~/cairn\nThen:    mlflow.set_tracking_uri(\"http://127.0.0.1:5000\")");
-  line.add_settings(serve_command, {"data_dir", "database_url", "migrate", "host", "port", "tls_certificate", "tls_key",
-                                    "credentials", "insecure", "pool_size", "max_overflow", "pool_timeout_s",
-                                    "artifact_root", "postgres_port", "postgres_bin", "log_format", "log_level"});
+  line.add_settings(serve_command,
+                    {"data_dir", "database_url", "migrate", "host", "port", "tls_certificate", "tls_key", "credentials",
+                     "insecure", "rate_limit", "pool_size", "max_overflow", "pool_timeout_s", "artifact_root",
+                     "postgres_port", "postgres_bin", "log_format", "log_level"});
   line.on(serve_command, [&line] { return serve(line.settings()); });
 }
 

@@ -258,7 +258,7 @@ task<> Session::respond(Exchange& exchange) {
   task<> answer = respond(exchange, match);
   co_await answer;
   const int status = exchange.response.status;
-  if ((status == 401 || status == 403) && shared_->options.on_refusal)
+  if ((status == 401 || status == 403 || exchange.too_fast) && shared_->options.on_refusal)
     shared_->options.on_refusal(
         {exchange.request.user, exchange.request.method, match.route == nullptr ? "" : match.route->pattern, status});
 }
@@ -275,13 +275,16 @@ task<> Session::respond(Exchange& exchange, Router::Match& match) {
     const std::string_view path = raw_path(request.raw_target);
     match = shared_->router.match(request.method, path);
     const bool open = match.route != nullptr && match.route->options.open;
+    std::optional<Caller> caller;
     if (shared_->authenticator != nullptr && !open) {
       task<Caller> authenticate = shared_->authenticator->authenticate(request);
-      const Caller caller = co_await authenticate;
-      request.user = caller.name;
-      if (caller.role == Role::kReader && match.route != nullptr && !only_reads(request.method, match.route->pattern))
-        throw Error(ErrorCode::kPermissionDenied, caller.name + " may read here, but change nothing");
+      caller = co_await authenticate;
+      request.user = caller->name;
     }
+    if (!open && (match.route == nullptr || !match.route->options.always) && is_too_fast(exchange)) co_return;
+    if (caller && caller->role == Role::kReader && match.route != nullptr &&
+        !only_reads(request.method, match.route->pattern))
+      throw Error(ErrorCode::kPermissionDenied, caller->name + " may read here, but change nothing");
     const Route& route = require_route(match, request.method, path);
     request.captures = std::move(match.captures);
     const uint64_t max_body = route.options.max_body;
@@ -309,6 +312,20 @@ task<> Session::respond(Exchange& exchange, Router::Match& match) {
   }
   if (!match.allow.empty() && exchange.response.status == 405)
     exchange.response.headers.emplace_back("Allow", match.allow);
+}
+
+// Whether the caller makes more requests than it may; then the answer says when to come again.
+bool Session::is_too_fast(Exchange& exchange) {
+  const int seconds = shared_->rate_limit.seconds_to_wait(exchange.request.user, Clock::now());
+  if (seconds == 0) return false;
+  exchange.response = error_response(
+      ErrorCode::kRequestLimitExceeded,
+      "More requests than this server takes from one caller: try again in " + std::to_string(seconds) + " s");
+  for (auto& [name, value] : exchange.response.headers)
+    if (name == "Retry-After") value = std::to_string(seconds);
+  exchange.too_fast = true;
+  ++shared_->statistics.rejected_total;
+  return true;
 }
 
 task<> Session::read_body(Exchange& exchange, uint64_t max_body) {

@@ -11,7 +11,7 @@ import time
 
 import pytest
 import requests
-from servers import Server, free_port
+from servers import Server, free_port, start_cairn
 
 pytestmark = pytest.mark.skipif(os.environ.get("CAIRN_TEST_TARGET") == "mlflow", reason="access is Cairn's own")
 psycopg2 = pytest.importorskip("psycopg2")
@@ -154,3 +154,27 @@ def test_R20_the_databases_reader_reads_everything_and_writes_nothing(guarded):
         with pytest.raises(psycopg2.Error) as refused:
             direct(guarded, "SET ROLE looker; " + sql)
         assert refused.value.pgcode == "42501", (sql, refused.value)
+
+
+def test_R20_a_caller_that_asks_too_much_is_told_when_to_come_again():
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="cairn-rate-"))
+    folder.chmod(0o755)
+    (folder / "credentials.toml").write_text("".join(
+        f'[[tokens]]\nname = "{name}"\nsha256 = "{hashlib.sha256(f"of {name}".encode()).hexdigest()}"\n' for name in ("fast", "slow")))
+    running = start_cairn(folder, "--credentials", str(folder / "credentials.toml"), "--rate-limit", "0.5")
+    try:
+        def ask(token, path="/api/v1/openapi.json"):
+            return requests.get(running.url + path, headers={"Authorization": f"Bearer of {token}"}, timeout=60)
+        assert ask("fast").ok
+        answer = ask("fast")
+        assert answer.status_code == 429 and answer.json()["error_code"] == "REQUEST_LIMIT_EXCEEDED", answer.text
+        assert 1 <= int(answer.headers["Retry-After"]) <= 2
+        assert ask("slow").ok  # who asks seldom is not kept waiting
+        for path in ("/health", "/version", "/metrics"):
+            assert all(ask("fast", path).ok for _ in range(5)), path
+        running.folder = folder
+        eventually(lambda: direct(running, "SELECT count(*) FROM audit.events WHERE actor = 'fast' AND action = 'refuse' AND details->>'status' = '429'")[0][0] > 0)
+        eventually(lambda: ask("fast").ok)
+    finally:
+        running.stop()
+        shutil.rmtree(folder, ignore_errors=True)
