@@ -142,6 +142,7 @@ void run(App& app) {
   if (app.cluster != nullptr) app.reactor.spawn("disk", watch_disk(app));
   if (app.replicas != nullptr) app.reactor.spawn("replicas", watch_replicas(app));
   app.reactor.spawn("audit", app.refusals.keep_writing());
+  if (app.authenticator) app.reactor.spawn("access", app.directory->keep_fresh());
   if (!app.config.tls_certificate.empty()) app.reactor.spawn("certificate", keep_certificate(*app.server, app.config));
   app.reactor.spawn("features", app.features->keep_up());
   app.reactor.spawn("features", app.features->watch_health());
@@ -169,8 +170,10 @@ App::App(ServerConfig config_in, Reactor& reactor_in, cluster::Cluster* cluster_
       refusals(pool) {
   http::Credentials credentials = load_credentials(config.credentials);
   if (!credentials.empty()) authenticator = std::make_unique<http::Authenticator>(std::move(credentials));
+  directory = std::make_unique<access::Directory>(pool, authenticator.get());
   register_routes(router, *this);
   if (replicas != nullptr) reads = std::make_unique<replicas::Reads>(router, pool, kReadRoutes, make_read_routes);
+  if (authenticator) guard = std::make_unique<access::ObjectGuard>(router, *directory);
   http::ServerOptions options = server_options(config);
   options.on_refusal = [this](const http::Refusal& refusal) { refusals.add(refusal); };
   server = std::make_unique<http::Server>(std::move(options), router, authenticator.get());
@@ -178,6 +181,7 @@ App::App(ServerConfig config_in, Reactor& reactor_in, cluster::Cluster* cluster_
 
 void register_routes(http::Router& router, App& app) {
   register_own_routes(router, app);
+  access::register_routes(router, *app.directory);
   app.tracking = std::make_unique<tracking::Tracking>(router, app.pool);
   registry::register_routes(router, app.pool);
   app.artifacts = std::make_unique<artifacts::LocalArtifactStore>(app.config.artifact_directory());

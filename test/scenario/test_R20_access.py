@@ -143,12 +143,13 @@ def test_R20_the_databases_reader_reads_everything_and_writes_nothing(guarded):
         SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
         WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' AND relkind IN ('r', 'p', 'v', 'm')
         AND (has_table_privilege('looker', c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')
-             OR (nspname NOT IN ('public', 'cairn') AND NOT has_table_privilege('looker', c.oid, 'SELECT')))""") == []
+             OR (nspname NOT IN ('public', 'cairn') AND NOT has_table_privilege('looker', c.oid, 'SELECT')))""") == [("access.users",)]
+    assert direct(guarded, "SET ROLE looker; SELECT count(*) >= 0 FROM access.users WHERE username <> '' AND role <> ''") == [(True,)]
     assert direct(guarded, "SELECT nspname FROM pg_namespace WHERE has_schema_privilege('looker', oid, 'CREATE')") == []
     assert direct(guarded, "SELECT has_database_privilege('looker', 'cairn', 'TEMPORARY'), has_database_privilege('looker', 'cairn', 'CREATE')") == [(False, False)]
     # And by trying.
     assert direct(guarded, "SET ROLE looker; SELECT count(*) >= 0 FROM tracking.training_runs") == [(True,)]
-    for sql in ("INSERT INTO tracking.experiments (name) VALUES ('x')", "UPDATE registry.models SET description = ''", "DELETE FROM audit.events",
+    for sql in ("SELECT password_hash FROM access.users", "INSERT INTO tracking.experiments (name) VALUES ('x')", "UPDATE registry.models SET description = ''", "DELETE FROM audit.events",
                 "TRUNCATE jobs.jobs", "CREATE TABLE public.x (x int)", "CREATE TEMP TABLE x (x int)", "DROP TABLE tracking.training_runs",
                 "SELECT tracking.append_metrics(ARRAY[1::bigint], ARRAY[1], ARRAY[1::bigint], ARRAY[1::bigint], ARRAY[1::float8])"):
         with pytest.raises(psycopg2.Error) as refused:

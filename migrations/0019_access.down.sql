@@ -1,0 +1,10 @@
+DROP TRIGGER feature_views_permissions ON features.feature_views;
+DROP TRIGGER collections_permissions ON search.collections;
+DROP TRIGGER models_permissions ON registry.models;
+DROP TRIGGER experiments_permissions ON tracking.experiments;
+DROP TABLE access.changes;
+DROP TABLE access.permissions;
+DROP TABLE access.users;
+DROP FUNCTION access.follow_object();
+DROP FUNCTION access.count_change();
+DROP SCHEMA access;
