@@ -46,7 +46,7 @@ struct App {
   std::unique_ptr<access::Directory> directory;
   std::unique_ptr<access::ObjectGuard> guard;  // null when there are none, too
   std::unique_ptr<replicas::Reads> reads;
-  Refusals refusals;
+  AuditTrail audit;
   std::unique_ptr<http::Server> server;
   // Writes are refused, because the embedded database's disk is full.
   bool disk_full = false;

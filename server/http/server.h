@@ -35,6 +35,9 @@ struct ServerOptions {
   bool insecure = false;
   // Is told of each refusal, on the reactor's thread. Must not wait.
   std::function<void(Refusal)> on_refusal;
+  // Is told, likewise, of each request that may have changed something and did not fail, once it was answered. A
+  // response that was streamed is spent by then.
+  std::function<void(const Route&, const Request&, const Response&)> on_change;
   // Requests a second of each caller; 0: any number.
   double rate_limit = 0;
   int max_connections = 4096;

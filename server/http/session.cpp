@@ -268,6 +268,7 @@ task<> Session::respond(Exchange& exchange) {
   Router::Match match;
   task<> answer = respond(exchange, match);
   co_await answer;
+  exchange.route = match.route;
   const int status = exchange.response.status;
   if ((status == 401 || status == 403 || exchange.too_fast) && shared_->options.on_refusal)
     shared_->options.on_refusal(
@@ -533,6 +534,10 @@ task<bool> Session::write_all(Connection::Pieces pieces, Patience& patience, boo
 }
 
 void Session::finish(const Exchange& exchange) {
+  const auto& on_change = shared_->options.on_change;
+  if (on_change && exchange.route != nullptr && exchange.response.status < 400 &&
+      !only_reads(exchange.request.method, exchange.route->pattern))
+    on_change(*exchange.route, exchange.request, exchange.response);
   const Clock::duration took = Clock::now() - exchange.start;
   const double seconds = std::chrono::duration<double>(took).count();
   ServerStatistics& statistics = shared_->statistics;

@@ -51,6 +51,7 @@ struct Exchange {
   Shared& shared;
   Request request;
   Response response;  // after the request: its stream may read the request's
+  const Route* route = nullptr;
   Clock::time_point start;
   bool admitted = false;
   bool too_fast = false;  // refused for its caller's rate

@@ -157,6 +157,35 @@ def test_R20_the_databases_reader_reads_everything_and_writes_nothing(guarded):
         assert refused.value.pgcode == "42501", (sql, refused.value)
 
 
+def test_R20_every_change_is_in_the_audit_and_many_are_one_row(guarded):
+    def changes(**details):
+        where = "".join(f" AND details->>'{name}' = '{value}'" for name, value in details.items())
+        return direct(guarded, "SELECT actor, object_type, object_id, sum((details->>'count')::int)::int, count(*)::int FROM audit.events"
+                               f" WHERE action = 'change'{where} GROUP BY 1, 2, 3 ORDER BY 1, 2, 3")
+    experiment = call(guarded, "of will", "POST", API + "experiments/create", json={"name": "audited"}).json()["experiment_id"]
+    run = call(guarded, "of old", "POST", API + "runs/create", json={"experiment_id": experiment}).json()["run"]["info"]["run_id"]
+    with requests.Session() as session:
+        session.headers["Authorization"], session.verify, session.trust_env = "Bearer of will", False, False
+        for step in range(200):
+            assert session.post(guarded.url + API + "runs/log-metric", json={"run_id": run, "key": "m", "value": 1, "timestamp": 1, "step": step}, timeout=60).ok
+    assert call(guarded, "of will", "PUT", f"/api/2.0/mlflow-artifacts/artifacts/{experiment}/{run}/artifacts/x", data=b"x").ok
+    assert call(guarded, "of will", "POST", "/api/v1/collections", json={"name": "audited"}).ok
+    eventually(lambda: ("will", "experiment", experiment, 1, 1) in changes(route=API + "experiments/create"))
+    eventually(lambda: ("old", "experiment", experiment, 1, 1) in changes(route=API + "runs/create"))
+    eventually(lambda: ("will", "artifact", f"{experiment}/{run}/artifacts/x", 1, 1) in changes(method="PUT"))
+    eventually(lambda: ("will", "collection", "audited", 1, 1) in changes(route="/api/v1/collections"))
+    metrics = lambda: [row for row in changes(route=API + "runs/log-metric") if row[2] == run]
+    ((*_, rows),) = eventually(lambda: [row for row in metrics() if row[:4] == ("will", "run", run, 200)])
+    assert rows < 100
+    # What fails changes nothing; what only asks neither; and the registry has its own row, that says more.
+    before = direct(guarded, "SELECT count(*) FROM audit.events")
+    assert call(guarded, "of will", "POST", API + "runs/update", json={"run_id": "nothing"}).status_code == 404
+    assert call(guarded, "of will", "POST", API + "runs/search", json={"experiment_ids": [experiment]}).ok
+    assert call(guarded, "of will", "POST", API + "registered-models/create", json={"name": "audited"}).ok
+    assert call(guarded, "of will", "POST", API + "experiments/create", json={"name": "last"}).ok
+    eventually(lambda: direct(guarded, "SELECT count(*) FROM audit.events")[0][0] == before[0][0] + 2)
+
+
 def test_R20_a_caller_that_asks_too_much_is_told_when_to_come_again():
     folder = pathlib.Path(tempfile.mkdtemp(prefix="cairn-rate-"))
     folder.chmod(0o755)
