@@ -66,12 +66,25 @@ CREATE TRIGGER collections_permissions AFTER DELETE OR UPDATE OF name ON search.
 CREATE TRIGGER feature_views_permissions AFTER DELETE OR UPDATE OF name ON features.feature_views
     FOR EACH ROW EXECUTE FUNCTION access.follow_object('feature_view', 'name');
 
--- Who only looks does not see the hashes of passwords.
+-- Roles are the cluster's: there are none where the database is somebody else's and they have not made them. Who only looks
+-- does not see the hashes of passwords. Who writes changes rows, of what is made from now on too, but not what others count
+-- on to be true: the audit, who may what, what is done to the database.
 DO $$
+DECLARE
+    name text;
 BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'cairn_reader') THEN
         REVOKE ALL ON access.users FROM cairn_reader;
         GRANT SELECT (user_id, username, role, created_at) ON access.users TO cairn_reader;
+    END IF;
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'cairn_writer') THEN
+        FOREACH name IN ARRAY ARRAY['tracking', 'registry', 'features', 'search'] LOOP
+            EXECUTE format('GRANT USAGE ON SCHEMA %I TO cairn_writer', name);
+            EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA %I TO cairn_writer', name);
+            EXECUTE format('GRANT USAGE ON ALL SEQUENCES IN SCHEMA %I TO cairn_writer', name);
+            EXECUTE format('ALTER DEFAULT PRIVILEGES IN SCHEMA %I GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO cairn_writer', name);
+            EXECUTE format('ALTER DEFAULT PRIVILEGES IN SCHEMA %I GRANT USAGE ON SEQUENCES TO cairn_writer', name);
+        END LOOP;
     END IF;
 END
 $$;

@@ -157,6 +157,40 @@ def test_R20_the_databases_reader_reads_everything_and_writes_nothing(guarded):
         assert refused.value.pgcode == "42501", (sql, refused.value)
 
 
+def test_R20_the_databases_writer_changes_rows_and_nothing_else(guarded):
+    direct(guarded, "CREATE ROLE scribe LOGIN IN ROLE cairn_writer")
+    rows = ("tracking", "registry", "features", "search")
+    assert direct(guarded, f"""
+        SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+        WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' AND relkind IN ('r', 'p', 'v', 'm')
+        AND (has_table_privilege('scribe', c.oid, 'TRUNCATE, REFERENCES, TRIGGER')
+             OR has_table_privilege('scribe', c.oid, 'INSERT') <> (nspname IN {rows})
+             OR has_table_privilege('scribe', c.oid, 'UPDATE') <> (nspname IN {rows})
+             OR has_table_privilege('scribe', c.oid, 'DELETE') <> (nspname IN {rows}))""") == []
+    assert direct(guarded, "SELECT nspname FROM pg_namespace WHERE has_schema_privilege('scribe', oid, 'CREATE')") == []
+    # And by trying: triggers included, and on a table that was made later.
+    assert direct(guarded, """
+        SET ROLE scribe;
+        INSERT INTO tracking.experiments (name) VALUES ('of scribe');
+        INSERT INTO tracking.training_runs (experiment_name, metrics, hyperparameters) VALUES ('of scribe', '{"accuracy": 0.5}', '{"a": "b"}');
+        INSERT INTO registry.models (model_name) VALUES ('of scribe');
+        UPDATE registry.models SET model_name = 'renamed' WHERE model_name = 'of scribe';
+        DELETE FROM registry.models WHERE model_name = 'renamed';
+        UPDATE tracking.training_runs SET run_name = 'x' WHERE experiment_name = 'of scribe';
+        SELECT count(*)::int FROM tracking.metrics JOIN tracking.training_runs USING (run_id) WHERE experiment_name = 'of scribe'""") == [(1,)]
+    assert call(guarded, "of will", "POST", "/api/v1/collections", json={"name": "later"}).ok
+    assert direct(guarded, """SELECT bool_and(has_table_privilege('scribe', c.oid, 'INSERT')) FROM pg_class c
+                              WHERE relname ~ '^chunks_' AND relkind = 'r'""") == [(True,)]
+    for sql in ("SELECT password_hash FROM access.users", "UPDATE access.users SET role = 'admin'", "INSERT INTO access.permissions VALUES (1, 'collection', 'x', 'READ')",
+                "UPDATE access.changes SET number = 1", "INSERT INTO audit.events (action, object_type, object_id) VALUES ('a', 'b', 'c')",
+                "DELETE FROM jobs.jobs", "DELETE FROM cairn.migrations", "TRUNCATE tracking.tags", "DROP TABLE tracking.tags", "ALTER TABLE tracking.tags ADD x int",
+                "CREATE TABLE public.x (x int)", "CREATE TEMP TABLE x (x int)", "CREATE INDEX ON tracking.tags (value)", "CREATE FUNCTION tracking.x() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+                "COPY tracking.tags TO PROGRAM 'cat'"):
+        with pytest.raises(psycopg2.Error) as refused:
+            direct(guarded, "SET ROLE scribe; " + sql)
+        assert refused.value.pgcode == "42501", (sql, refused.value)
+
+
 def test_R20_every_change_is_in_the_audit_and_many_are_one_row(guarded):
     def changes(**details):
         where = "".join(f" AND details->>'{name}' = '{value}'" for name, value in details.items())
