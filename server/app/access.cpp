@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "access/api.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/reactor.h"
@@ -25,46 +26,56 @@ std::pair<fs::file_time_type, fs::file_time_type> times_of(const ServerConfig& c
 }
 
 constexpr db::Statement kInsert{
-    "audit_refusals",
+    "audit_trail",
     "INSERT INTO audit.events (actor, action, object_type, object_id, details)"
-    " SELECT actor, 'refuse', 'route', route, jsonb_build_object('method', method, 'status', status, 'count', count)"
-    " FROM unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::bigint[]) AS r(actor, method, route, status,"
-    " count)"};
+    " SELECT actor, action, type, id, jsonb_strip_nulls(jsonb_build_object('method', nullif(method, ''), 'route',"
+    " nullif(route, ''), 'status', nullif(status, 0), 'count', count))"
+    " FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::int[], $8::bigint[])"
+    " AS r(actor, action, type, id, method, route, status, count)"};
 
 }  // namespace
 
-void Refusals::add(const http::Refusal& refusal) {
+void AuditTrail::add(const http::Refusal& refusal) {
   const bool known = !refusal.pattern.empty();
-  ++counts_[{refusal.actor.empty() ? kNobody : refusal.actor, known ? refusal.method : "",
-             known ? refusal.pattern : kNoRoute, refusal.status}];
+  ++counts_[{refusal.actor.empty() ? kNobody : refusal.actor, "refuse", "route", known ? refusal.pattern : kNoRoute,
+             known ? refusal.method : "", "", refusal.status}];
 }
 
-task<> Refusals::write() {
+void AuditTrail::add(const http::Route& route, const http::Request& request, const http::Response& response) {
+  if (access::writes_own_events(route.pattern)) return;
+  const auto [type, id] = access::changed_object(route, request, response);
+  ++counts_[{request.user, "change", type, id, request.method, route.pattern}];
+}
+
+task<> AuditTrail::write() {
   if (counts_.empty()) co_return;
   const auto counts = std::exchange(counts_, {});
-  std::vector<std::string> actors, methods, routes;
+  std::vector<std::string> actors, actions, types, ids, methods, routes;
   std::vector<int32_t> statuses;
   std::vector<int64_t> numbers;
-  for (const auto& [key, count] : counts) {
-    actors.push_back(std::get<0>(key));
-    methods.push_back(std::get<1>(key));
-    routes.push_back(std::get<2>(key));
-    statuses.push_back(std::get<3>(key));
+  for (const auto& [row, count] : counts) {
+    actors.push_back(row.actor);
+    actions.push_back(row.action);
+    types.push_back(row.object_type);
+    ids.push_back(row.object_id);
+    methods.push_back(row.method);
+    routes.push_back(row.route);
+    statuses.push_back(row.status);
     numbers.push_back(count);
   }
   bool written = false;
   try {
-    const db::Params params = db::Params::of(actors, methods, routes, statuses, numbers);
+    const db::Params params = db::Params::of(actors, actions, types, ids, methods, routes, statuses, numbers);
     co_await pool_.query(kInsert, params);
     written = true;
   } catch (const Error& error) {
-    log::warn("refusals are not in the audit yet: {}", error.what());
+    log::warn("refusals and changes are not in the audit yet: {}", error.what());
   }
   if (written) co_return;
-  for (const auto& [key, count] : counts) counts_[key] += count;
+  for (const auto& [row, count] : counts) counts_[row] += count;
 }
 
-task<> Refusals::keep_writing() {
+task<> AuditTrail::keep_writing() {
   for (;; co_await sleep_for(kWritePause)) co_await write();
 }
 

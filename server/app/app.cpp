@@ -31,6 +31,7 @@ http::ServerOptions server_options(const ServerConfig& config) {
   options.tls_certificate = config.tls_certificate;
   options.tls_key = config.tls_key;
   options.insecure = config.insecure;
+  options.rate_limit = config.rate_limit;
   return options;
 }
 
@@ -136,7 +137,7 @@ task<> shut_down(App& app) {
   co_await app.tune_actions->stop(kShutdownGrace);
   co_await app.server->stop(kShutdownGrace);
   co_await app.schedule->stop(kShutdownGrace);
-  co_await app.refusals.write();
+  co_await app.audit.write();
   app.reactor.stop();
 }
 
@@ -144,7 +145,8 @@ void run(App& app) {
   app.server->start();
   if (app.cluster != nullptr) app.reactor.spawn("disk", watch_disk(app));
   if (app.replicas != nullptr) app.reactor.spawn("replicas", watch_replicas(app));
-  app.reactor.spawn("audit", app.refusals.keep_writing());
+  app.reactor.spawn("audit", app.audit.keep_writing());
+  if (app.authenticator) app.reactor.spawn("access", app.directory->keep_fresh());
   if (!app.config.tls_certificate.empty()) app.reactor.spawn("certificate", keep_certificate(*app.server, app.config));
   app.reactor.spawn("features", app.features->keep_up());
   app.reactor.spawn("features", app.features->watch_health());
@@ -170,18 +172,25 @@ App::App(ServerConfig config_in, Reactor& reactor_in, cluster::Cluster* cluster_
       cluster(cluster_in),
       replicas(replicas_in),
       pool(pool_options(config, connection_string)),
-      refusals(pool) {
+      audit(pool) {
   http::Credentials credentials = load_credentials(config.credentials);
   if (!credentials.empty()) authenticator = std::make_unique<http::Authenticator>(std::move(credentials));
+  directory = std::make_unique<access::Directory>(pool, authenticator.get());
   register_routes(router, *this);
   if (replicas != nullptr) reads = std::make_unique<replicas::Reads>(router, pool, kReadRoutes, make_read_routes);
+  if (authenticator) guard = std::make_unique<access::ObjectGuard>(router, *directory);
   http::ServerOptions options = server_options(config);
-  options.on_refusal = [this](const http::Refusal& refusal) { refusals.add(refusal); };
+  options.on_refusal = [this](const http::Refusal& refusal) { audit.add(refusal); };
+  if (authenticator)  // without, there is nobody to name
+    options.on_change = [this](const http::Route& route, const http::Request& request, const http::Response& response) {
+      audit.add(route, request, response);
+    };
   server = std::make_unique<http::Server>(std::move(options), router, authenticator.get());
 }
 
 void register_routes(http::Router& router, App& app) {
   register_own_routes(router, app);
+  access::register_routes(router, *app.directory);
   app.tracking = std::make_unique<tracking::Tracking>(router, app.pool);
   registry::register_routes(router, app.pool);
   app.artifacts = std::make_unique<artifacts::LocalArtifactStore>(app.config.artifact_directory());

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "access/api.h"
 #include "app/access.h"
 #include "app/events.h"
 #include "app/statement_history.h"
@@ -46,8 +47,10 @@ struct App {
   std::unique_ptr<maintain::Schedule> schedule;
   // Null when there are no credentials.
   std::unique_ptr<http::Authenticator> authenticator;
+  std::unique_ptr<access::Directory> directory;
+  std::unique_ptr<access::ObjectGuard> guard;  // null when there are none, too
   std::unique_ptr<replicas::Reads> reads;
-  Refusals refusals;
+  AuditTrail audit;
   std::unique_ptr<http::Server> server;
   // Writes are refused, because the embedded database's disk is full.
   bool disk_full = false;

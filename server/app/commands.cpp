@@ -84,8 +84,8 @@ void add_serve(CommandLine& line) {
       "Example: cairn serve --data-dir ~/cairn\nThen:    mlflow.set_tracking_uri(\"http://127.0.0.1:5000\")");
   line.add_settings(serve_command,
                     {"data_dir", "database_url", "migrate", "host", "port", "tls_certificate", "tls_key", "credentials",
-                     "insecure", "pool_size", "max_overflow", "pool_timeout_s", "artifact_root", "backup_dir",
-                     "postgres_port", "postgres_bin", "log_format", "log_level"});
+                     "insecure", "rate_limit", "pool_size", "max_overflow", "pool_timeout_s", "artifact_root",
+                     "backup_dir", "postgres_port", "postgres_bin", "log_format", "log_level"});
   line.on(serve_command, [&line] { return serve(line.settings()); });
 }
 
@@ -272,22 +272,30 @@ void add_credentials(CommandLine& line) {
   CLI::App* credentials = line.add("credentials", "Make entries for the file that --credentials names");
   credentials->require_subcommand(1);
   auto name = std::make_shared<std::string>();
+  auto role = std::make_shared<std::string>("writer");
+  const auto add_role = [role](CLI::App* command) {
+    command->add_option("--role", *role, "reader, writer (default) or admin")
+        ->check(CLI::IsMember({"reader", "writer", "admin"}));
+  };
   CLI::App* user =
       line.add(credentials, "user", "Ask for a password (or read it from standard input) and print the user's entry");
   user->add_option("name", *name, "The user's name")->required();
-  line.on(user, [name] {
+  add_role(user);
+  line.on(user, [name, role] {
     const std::string password = read_secret("Password: ");
     if (password.empty()) throw invalid("an empty password protects nothing: type one, or give it on standard input");
-    std::cout << "[[users]]\nname = " << json::quote(*name)
+    std::cout << "[[users]]\nname = " << json::quote(*name) << "\nrole = " << json::quote(*role)
               << "\npassword_hash = " << json::quote(http::hash_password(password)) << "\n";
     return 0;
   });
   CLI::App* token = line.add(credentials, "token", "Make a token: print it once, on standard error, and its entry");
   token->add_option("name", *name, "Whom it stands for")->required();
-  line.on(token, [name] {
+  add_role(token);
+  line.on(token, [name, role] {
     const std::string secret = random_token();
     std::cerr << "The token, shown only now: " << secret << "\n";
-    std::cout << "[[tokens]]\nname = " << json::quote(*name) << "\nsha256 = \"" << sha256_hex(secret) << "\"\n";
+    std::cout << "[[tokens]]\nname = " << json::quote(*name) << "\nrole = " << json::quote(*role) << "\nsha256 = \""
+              << sha256_hex(secret) << "\"\n";
     return 0;
   });
 }

@@ -17,7 +17,8 @@ http::Role role_of(const toml::table& table, const std::string& place) {
   const std::string role = table.contains("role") ? table["role"].value_or(std::string()) : "writer";
   if (role == "reader") return http::Role::kReader;
   if (role == "writer") return http::Role::kWriter;
-  throw invalid(place + ": role must be \"reader\" or \"writer\"");
+  if (role == "admin") return http::Role::kAdmin;
+  throw invalid(place + ": role must be \"reader\", \"writer\" or \"admin\"");
 }
 
 // The list `name` of tables that have the keys `name`, `secret_key` and perhaps `role`, and no others.

@@ -2,7 +2,7 @@
 //
 //   [[users]]                          [[tokens]]
 //   name = "ann"                       name = "ci"
-//   role = "reader"                    role = "writer"        (writer where none is said)
+//   role = "reader"                    role = "admin"         (or writer, as where none is said)
 //   password_hash = "$argon2id$..."    sha256 = "..."
 #pragma once
 

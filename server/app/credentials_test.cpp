@@ -42,11 +42,16 @@ TEST_F(CredentialsTest, R20_ReadsUsersAndTokens) {
   EXPECT_TRUE(load_credentials("").empty());
 }
 
-TEST_F(CredentialsTest, R20_ARoleIsReaderOrWriterAndWriterWhereNoneIsSaid) {
-  const auto credentials = load("[[tokens]]\nname = 'a'\nrole = 'reader'\nsha256 = '" + kSha256 +
-                                "'\n[[tokens]]\nname = 'b'\nsha256 = '" + kSha256 + "'\n");
+TEST_F(CredentialsTest, R20_ARoleIsReaderWriterOrAdminAndWriterWhereNoneIsSaid) {
+  std::string text;
+  for (const char* role : {"role = 'reader'", "", "role = 'writer'", "role = 'admin'"})
+    text += "[[tokens]]\nname = 'a'\n" + std::string(role) + "\nsha256 = '" + kSha256 + "'\n";
+  const auto credentials = load(text);
+  ASSERT_EQ(credentials.tokens.size(), 4u);
   EXPECT_EQ(credentials.tokens[0].role, http::Role::kReader);
   EXPECT_EQ(credentials.tokens[1].role, http::Role::kWriter);
+  EXPECT_EQ(credentials.tokens[2].role, http::Role::kWriter);
+  EXPECT_EQ(credentials.tokens[3].role, http::Role::kAdmin);
 }
 
 // A file that would silently let nobody in, or keep a password in the clear, is refused.
@@ -54,7 +59,7 @@ TEST_F(CredentialsTest, R20_RefusesWhatIsNotAHash) {
   for (const std::string& text : std::initializer_list<std::string>{
            "", "users = 3", "[[users]]\nname = 'ann'", "[[users]]\nname = 'ann'\npassword_hash = 'secret'",
            "[[users]]\nname = 'ann'\npassword = 'secret'", "[[tokens]]\nname = 'ci'\nsha256 = 'abc'",
-           "[[tokens]]\nname = 'ci'\nrole = 'admin'\nsha256 = '" + kSha256 + "'",
+           "[[tokens]]\nname = 'ci'\nrole = 'root'\nsha256 = '" + kSha256 + "'",
            "[[tokens]]\nname = 'ci'\nrole = 3\nsha256 = '" + kSha256 + "'", "[[groups]]\nname = 'x'", "[["}) {
     EXPECT_THROW(load(text), Error) << text;
   }

@@ -30,6 +30,7 @@ constexpr ConfigKey kKeys[] = {
     {"insecure", &ServerConfig::insecure, "Serve other machines without credentials and TLS"},
     {"pool_size", &ServerConfig::pool_size, "Database connections to keep open", 1, 1000},
     {"max_overflow", &ServerConfig::max_overflow, "More database connections under load", 0, 1000},
+    {"rate_limit", &ServerConfig::rate_limit, "Requests a second of each caller; 0: any number", 0, 1e6},
     {"pool_timeout_s", &ServerConfig::pool_timeout_s, "Seconds that a request waits for a connection", 0.001, 3600},
     {"backup_dir", &ServerConfig::backup_dir, "Directory of the backups; default: backups in data_dir"},
     {"artifact_root", &ServerConfig::artifact_root, "Directory of the artifacts; default: artifacts in data_dir"},

@@ -30,6 +30,8 @@ struct ServerConfig {
   std::string credentials;
   // Serve other machines without credentials or TLS.
   bool insecure = false;
+  // Requests a second that each caller may make; 0: any number.
+  double rate_limit = 0;
 
   // Connections that the pool keeps, those it may add under load, and how long a request waits for one.
   int pool_size = 8;

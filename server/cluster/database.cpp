@@ -58,7 +58,8 @@ constexpr Extension kExtensions[] = {
 };
 
 constexpr const char* kFindDatabase = "SELECT FROM pg_database WHERE datname = 'cairn'";
-// Roles are the cluster's, and CREATE ROLE has no IF NOT EXISTS. `cairn_reader` is for people and tools that only look.
+// Roles are the cluster's, and CREATE ROLE has no IF NOT EXISTS. `cairn_reader` is for people and tools that only look,
+// `cairn_writer` for those that change rows; what it may change the migrations say.
 constexpr const char* kCreateRoles = R"(
 DO $$
 BEGIN
@@ -68,6 +69,9 @@ BEGIN
   END IF;
   IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'cairn_reader') THEN
     CREATE ROLE cairn_reader NOLOGIN;
+  END IF;
+  IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'cairn_writer') THEN
+    CREATE ROLE cairn_writer NOLOGIN IN ROLE cairn_reader;
   END IF;
 END $$)";
 constexpr const char* kCreateDatabase = "CREATE DATABASE cairn OWNER cairn";
@@ -136,10 +140,8 @@ std::string package_of(const Extension& extension, int major) {
 void prepare_database(const std::string& maintenance_connection, const std::string& cairn_connection) {
   {
     const Connection connection = connect(maintenance_connection);
-    if (PQntuples(execute(connection, kFindDatabase).get()) == 0) {
-      execute(connection, kCreateRoles);
-      execute(connection, kCreateDatabase);
-    }
+    execute(connection, kCreateRoles);
+    if (PQntuples(execute(connection, kFindDatabase).get()) == 0) execute(connection, kCreateDatabase);
     execute(connection, kMayBeReader);
     execute(connection, kMayCountNothing);
     execute(connection, kMaySignal);

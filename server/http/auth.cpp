@@ -53,8 +53,12 @@ std::optional<std::string> base64_decode(std::string_view text) {
 }
 
 // Keyed, so that what is remembered is worthless to whoever reads this process's memory later.
-std::string fingerprint_of(const std::string& key, std::string_view user, std::string_view password) {
-  std::string text(user);
+// The hash is in it, so that a password that was changed is asked for anew.
+std::string fingerprint_of(const std::string& key, std::string_view user, std::string_view password,
+                           std::string_view hash) {
+  std::string text(hash);
+  text += '\0';
+  text += user;
   text += '\0';
   text += password;
   unsigned char digest[SHA256_DIGEST_LENGTH];
@@ -117,7 +121,7 @@ Authenticator::Authenticator(Credentials credentials)
     if (token.sha256_hex.size() != 64)
       throw invalid("the stored hash of token '" + token.name + "' is not a SHA-256 in hex");
   }
-  if (!credentials_.users.empty()) hash_of_nobody_ = hash_password(random_bytes(kKeyBytes));
+  hash_of_nobody_ = hash_password(random_bytes(kKeyBytes));
 }
 
 task<Caller> Authenticator::authenticate(const Request& request) {
@@ -134,9 +138,8 @@ task<Caller> Authenticator::authenticate(const Request& request) {
     const auto pair = base64_decode(authorization.value);
     const size_t colon = pair ? pair->find(':') : std::string::npos;
     if (colon != std::string::npos && pair->size() <= kMaxPassword) {
-      const std::string_view text = *pair;
-      task<std::optional<std::string>> check = check_password(text.substr(0, colon), text.substr(colon + 1));
-      if (const std::optional<std::string> name = co_await check) caller = Caller{*name, role_of(*name)};
+      task<std::optional<Caller>> check = check_password(pair->substr(0, colon), pair->substr(colon + 1));
+      caller = co_await check;
     }
   }
   if (!caller) {
@@ -146,9 +149,20 @@ task<Caller> Authenticator::authenticate(const Request& request) {
   co_return std::move(*caller);
 }
 
-Role Authenticator::role_of(std::string_view user) const {
-  const auto known = std::ranges::find(credentials_.users, user, &Credentials::User::name);
-  return known == credentials_.users.end() ? Role::kReader : known->role;
+std::optional<Caller> Authenticator::find(const std::string& name) const {
+  const auto user = std::ranges::find(credentials_.users, name, &Credentials::User::name);
+  if (user != credentials_.users.end()) return Caller{name, user->role, nullptr};
+  const auto token = std::ranges::find(credentials_.tokens, name, &Credentials::Token::name);
+  if (token != credentials_.tokens.end()) return Caller{name, token->role, nullptr};
+  const auto account = accounts_.find(name);
+  if (account == accounts_.end()) return std::nullopt;
+  return Caller{name, account->second->role, account->second};
+}
+
+std::string Authenticator::hash_of(const Caller& caller) const {
+  if (caller.account) return caller.account->argon2_hash;
+  const auto user = std::ranges::find(credentials_.users, caller.name, &Credentials::User::name);
+  return user == credentials_.users.end() ? "" : user->argon2_hash;
 }
 
 std::optional<Caller> Authenticator::find_token(std::string_view token) const {
@@ -159,24 +173,23 @@ std::optional<Caller> Authenticator::find_token(std::string_view token) const {
     if (CRYPTO_memcmp(candidate.sha256_hex.data(), digest.data(), digest.size()) == 0) found = &candidate;
   }
   if (found == nullptr) return std::nullopt;
-  return Caller{found->name, found->role};
+  return Caller{found->name, found->role, nullptr};
 }
 
-task<std::optional<std::string>> Authenticator::check_password(std::string_view user, std::string_view password) {
-  if (credentials_.users.empty()) co_return std::nullopt;
-  const std::string fingerprint = fingerprint_of(key_, user, password);
-  const auto now = steady_clock::now();
-  if (const auto it = remembered_.find(fingerprint); it != remembered_.end() && it->second.until > now) {
-    co_return it->second.user;
-  }
-  const auto known = std::find_if(credentials_.users.begin(), credentials_.users.end(),
-                                  [&](const auto& candidate) { return candidate.name == user; });
-  const bool exists = known != credentials_.users.end();
-  task<bool> check = verify_shared(fingerprint, exists ? known->argon2_hash : hash_of_nobody_, std::string(password));
+task<std::optional<Caller>> Authenticator::check_password(std::string user, std::string password) {
+  if (credentials_.users.empty() && accounts_.empty()) co_return std::nullopt;
+  const std::optional<Caller> known = find(user);
+  std::string hash = known ? hash_of(*known) : "";
+  const bool exists = !hash.empty();  // a token has no password
+  if (!exists) hash = hash_of_nobody_;
+  const std::string fingerprint = fingerprint_of(key_, user, password, hash);
+  const auto it = remembered_.find(fingerprint);
+  if (exists && it != remembered_.end() && it->second > steady_clock::now()) co_return known;
+  task<bool> check = verify_shared(fingerprint, hash, std::move(password));
   const bool right = co_await check;
   if (!right || !exists) co_return std::nullopt;
-  remember(fingerprint, user);
-  co_return std::string(user);
+  remember(fingerprint);
+  co_return known;
 }
 
 task<bool> Authenticator::verify_shared(const std::string& fingerprint, std::string hash, std::string password) {
@@ -233,13 +246,13 @@ task<bool> Authenticator::verify(std::string hash, std::string password) {
   co_return right;
 }
 
-void Authenticator::remember(const std::string& fingerprint, std::string_view user) {
+void Authenticator::remember(const std::string& fingerprint) {
   const auto now = steady_clock::now();
   if (remembered_.size() >= kMaxRemembered) {
-    std::erase_if(remembered_, [&](const auto& entry) { return entry.second.until <= now; });
+    std::erase_if(remembered_, [&](const auto& entry) { return entry.second <= now; });
     if (remembered_.size() >= kMaxRemembered) remembered_.clear();
   }
-  remembered_[fingerprint] = {std::string(user), now + kRememberFor};
+  remembered_[fingerprint] = now + kRememberFor;
 }
 
 bool only_reads(std::string_view method, std::string_view pattern) {
@@ -250,6 +263,22 @@ bool only_reads(std::string_view method, std::string_view pattern) {
       "historical", "online",          "embed"};
   return method == "POST" &&
          std::ranges::find(kQuestions, pattern.substr(pattern.rfind('/') + 1)) != std::end(kQuestions);
+}
+
+Role required_role(std::string_view method, std::string_view pattern) {
+  constexpr std::string_view kPrefixes[] = {"/ajax-api/", "/api/"};  // MLflow's routes have both
+  std::string_view path = pattern;
+  for (const std::string_view prefix : kPrefixes)
+    if (pattern.starts_with(prefix)) path = pattern.substr(prefix.size());
+  constexpr std::string_view kOfAdmins[] = {"v1/access/users", "2.0/mlflow/users/create", "2.0/mlflow/users/list",
+                                            "2.0/mlflow/users/update-admin", "2.0/mlflow/users/delete"};
+  for (const std::string_view of_admins : kOfAdmins)
+    if (path.starts_with(of_admins)) return Role::kAdmin;
+  const bool reads = only_reads(method, pattern);
+  if (!reads && path.starts_with("v1/database/")) return Role::kAdmin;
+  // Everybody's own password; and who manages an object says who may use it: their handlers decide.
+  if (path == "2.0/mlflow/users/update-password" || path.find("/permissions/") != path.npos) return Role::kReader;
+  return reads ? Role::kReader : Role::kWriter;
 }
 
 bool is_loopback(std::string_view host) {

@@ -41,6 +41,46 @@ TEST(Auth, R20_AReaderLooksAndSearches) {
   EXPECT_EQ(reactor.block_on(authenticator.authenticate(with("authorization", "Bearer w"))).role, Role::kWriter);
 }
 
+TEST(Auth, R20_WhatOnlyAdminsMay) {
+  for (const char* method : {"POST", "PUT", "PATCH", "DELETE"})
+    EXPECT_EQ(required_role(method, "/api/v1/database/sessions/{pid}"), Role::kAdmin) << method;
+  EXPECT_EQ(required_role("POST", "/api/v1/database/x/search"), Role::kReader);
+  EXPECT_EQ(required_role("GET", "/api/v1/database/statements"), Role::kReader);
+  for (const char* prefix : {"/api/2.0/mlflow/", "/ajax-api/2.0/mlflow/"}) {
+    const std::string mlflow = prefix;
+    for (const char* route : {"users/create", "users/list", "users/update-admin", "users/delete"})
+      EXPECT_EQ(required_role("POST", mlflow + route), Role::kAdmin) << route;
+    EXPECT_EQ(required_role("PATCH", mlflow + "users/update-password"), Role::kReader);
+    EXPECT_EQ(required_role("POST", mlflow + "experiments/permissions/create"), Role::kReader);
+    EXPECT_EQ(required_role("POST", mlflow + "runs/create"), Role::kWriter);
+    EXPECT_EQ(required_role("POST", mlflow + "runs/search"), Role::kReader);
+  }
+  EXPECT_EQ(required_role("GET", "/api/v1/access/users"), Role::kAdmin);
+  EXPECT_EQ(required_role("POST", "/api/3.0/mlflow/users/permissions/grant"), Role::kReader);
+  EXPECT_EQ(required_role("POST", "/push"), Role::kWriter);
+}
+
+TEST(Auth, R20_UsersOfTheDatabaseAreBehindThoseOfTheFile) {
+  Reactor reactor;
+  Authenticator authenticator({.tokens = {{"ci", sha256_hex("t"), Role::kAdmin}}, .users = {}});
+  const Request ann = with("authorization", "Basic YW5uOnBhc3M6d29yZA==");  // ann:pass:word
+  EXPECT_EQ(ask(reactor, authenticator, ann), "[401]");
+  const auto set = [&](const std::string& name, const std::string& password) {
+    Account account{1, name, hash_password(password), Role::kReader, {}};
+    authenticator.set_accounts({{name, std::make_shared<const Account>(std::move(account))}});
+  };
+  set("ann", "pass:word");
+  const Caller caller = reactor.block_on(authenticator.authenticate(ann));
+  EXPECT_EQ(caller.role, Role::kReader);
+  ASSERT_NE(caller.account, nullptr);
+  set("ann", "another");  // what was remembered counts no longer
+  EXPECT_EQ(ask(reactor, authenticator, ann), "[401]");
+  set("ci", "x");
+  EXPECT_EQ(ask(reactor, authenticator, with("authorization", "Basic Y2k6eA==")), "[401]");  // ci:x
+  authenticator.set_accounts({});
+  EXPECT_EQ(ask(reactor, authenticator, ann), "[401]");
+}
+
 TEST(Auth, HashesAreArgon2idAndSalted) {
   const std::string one = hash_password("secret");
   EXPECT_TRUE(one.starts_with("$argon2id$v=19$m=19456,t=2,p=1$")) << one;

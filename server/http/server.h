@@ -17,7 +17,7 @@
 
 namespace cairn::http {
 
-// A request that was not let in: 401 or 403.
+// A request that was not let in: 401, 403, or 429 for a caller who makes too many.
 struct Refusal {
   std::string actor;  // empty: nobody that is known
   std::string method;
@@ -35,6 +35,11 @@ struct ServerOptions {
   bool insecure = false;
   // Is told of each refusal, on the reactor's thread. Must not wait.
   std::function<void(Refusal)> on_refusal;
+  // Is told, likewise, of each request that may have changed something and did not fail, once it was answered. A
+  // response that was streamed is spent by then.
+  std::function<void(const Route&, const Request&, const Response&)> on_change;
+  // Requests a second of each caller; 0: any number.
+  double rate_limit = 0;
   int max_connections = 4096;
   int max_requests_in_flight = 1024;
   uint64_t max_body_bytes_in_memory = 256u << 20;  // of all requests together; streamed bodies do not count

@@ -85,6 +85,17 @@ void append_chunk_size(std::string& out, size_t size) {
 // Such a response lasts for as long as somebody listens: its time says nothing of how fast the server is.
 bool is_event_stream(const Response& response) { return response.content_type == "text/event-stream"; }
 
+// What the caller's role allows. Of single objects, where there are permissions that override it, handlers decide
+// (access::ObjectGuard).
+void check_role(const Route& route, std::string_view method, const Caller& caller) {
+  const Role needed = required_role(method, route.pattern);
+  if (caller.role >= needed) return;
+  if (needed == Role::kAdmin)
+    throw Error(ErrorCode::kPermissionDenied, "This is for admins, and " + caller.name + " is none");
+  if (!caller.account || caller.account->permissions.empty())
+    throw Error(ErrorCode::kPermissionDenied, caller.name + " may read here, but change nothing");
+}
+
 bool is_empty(const Connection::Pieces& pieces) {
   return std::all_of(pieces.begin(), pieces.end(), [](std::string_view piece) { return piece.empty(); });
 }
@@ -260,8 +271,9 @@ task<> Session::respond(Exchange& exchange) {
   Router::Match match;
   task<> answer = respond(exchange, match);
   co_await answer;
+  exchange.route = match.route;
   const int status = exchange.response.status;
-  if ((status == 401 || status == 403) && shared_->options.on_refusal)
+  if ((status == 401 || status == 403 || exchange.too_fast) && shared_->options.on_refusal)
     shared_->options.on_refusal(
         {exchange.request.user, exchange.request.method, match.route == nullptr ? "" : match.route->pattern, status});
 }
@@ -278,13 +290,14 @@ task<> Session::respond(Exchange& exchange, Router::Match& match) {
     const std::string_view path = raw_path(request.raw_target);
     match = shared_->router.match(request.method, path);
     const bool open = match.route != nullptr && match.route->options.open;
+    std::optional<Caller> caller;
     if (shared_->authenticator != nullptr && !open) {
       task<Caller> authenticate = shared_->authenticator->authenticate(request);
-      const Caller caller = co_await authenticate;
-      request.user = caller.name;
-      if (caller.role == Role::kReader && match.route != nullptr && !only_reads(request.method, match.route->pattern))
-        throw Error(ErrorCode::kPermissionDenied, caller.name + " may read here, but change nothing");
+      caller = co_await authenticate;
+      request.user = caller->name;
     }
+    if (!open && (match.route == nullptr || !match.route->options.always) && is_too_fast(exchange)) co_return;
+    if (caller && match.route != nullptr) check_role(*match.route, request.method, *caller);
     const Route& route = require_route(match, request.method, path);
     request.captures = std::move(match.captures);
     const uint64_t max_body = route.options.max_body;
@@ -312,6 +325,20 @@ task<> Session::respond(Exchange& exchange, Router::Match& match) {
   }
   if (!match.allow.empty() && exchange.response.status == 405)
     exchange.response.headers.emplace_back("Allow", match.allow);
+}
+
+// Whether the caller makes more requests than it may; then the answer says when to come again.
+bool Session::is_too_fast(Exchange& exchange) {
+  const int seconds = shared_->rate_limit.seconds_to_wait(exchange.request.user, Clock::now());
+  if (seconds == 0) return false;
+  exchange.response = error_response(
+      ErrorCode::kRequestLimitExceeded,
+      "More requests than this server takes from one caller: try again in " + std::to_string(seconds) + " s");
+  for (auto& [name, value] : exchange.response.headers)
+    if (name == "Retry-After") value = std::to_string(seconds);
+  exchange.too_fast = true;
+  ++shared_->statistics.rejected_total;
+  return true;
 }
 
 task<> Session::read_body(Exchange& exchange, uint64_t max_body) {
@@ -510,6 +537,10 @@ task<bool> Session::write_all(Connection::Pieces pieces, Patience& patience, boo
 }
 
 void Session::finish(const Exchange& exchange) {
+  const auto& on_change = shared_->options.on_change;
+  if (on_change && exchange.route != nullptr && exchange.response.status < 400 &&
+      !only_reads(exchange.request.method, exchange.route->pattern))
+    on_change(*exchange.route, exchange.request, exchange.response);
   const Clock::duration took = Clock::now() - exchange.start;
   const double seconds = std::chrono::duration<double>(took).count();
   ServerStatistics& statistics = shared_->statistics;

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "http/connection.h"
+#include "http/rate_limit.h"
 #include "http/request_reader.h"
 #include "http/response_head.h"
 #include "http/router.h"
@@ -19,11 +20,15 @@ class Session;
 // What all sessions of a server share. Lives until the last of them has ended.
 struct Shared {
   Shared(ServerOptions server_options, const Router& server_router, Authenticator* server_authenticator)
-      : options(std::move(server_options)), router(server_router), authenticator(server_authenticator) {}
+      : options(std::move(server_options)),
+        router(server_router),
+        authenticator(server_authenticator),
+        rate_limit(options.rate_limit) {}
 
   const ServerOptions options;
   const Router& router;
   Authenticator* const authenticator;
+  RateLimit rate_limit;
   bool check_local = false;  // Host and Origin must name this machine
   bool stopping = false;
   ServerStatistics statistics;
@@ -46,8 +51,10 @@ struct Exchange {
   Shared& shared;
   Request request;
   Response response;  // after the request: its stream may read the request's
+  const Route* route = nullptr;
   Clock::time_point start;
   bool admitted = false;
+  bool too_fast = false;  // refused for its caller's rate
   uint64_t charged = 0;
 };
 
@@ -83,6 +90,7 @@ class Session {
   task<bool> read_header(Exchange& exchange);
   task<> respond(Exchange& exchange);
   task<> respond(Exchange& exchange, Router::Match& match);
+  bool is_too_fast(Exchange& exchange);
   task<> read_body(Exchange& exchange, uint64_t max_body);
   bool take_body(std::string& out);
   task<> read_more(Patience& patience);

@@ -4,8 +4,6 @@
 #include "http/mlflow.h"
 #include "tracking/graphql_query.h"
 #include "tracking/graphql_schema.h"
-#include "tracking/runs.h"
-#include "tracking/search.h"
 
 namespace cairn::tracking {
 namespace {
@@ -21,11 +19,11 @@ struct Source {
 };
 constexpr Source kSources[] = {
     {"mlflowGetExperiment", "GET", "/api/2.0/mlflow/experiments/get"},
-    {"mlflowGetRun", "GET", ""},
+    {"mlflowGetRun", "GET", "/api/2.0/mlflow/runs/get"},
     {"mlflowGetMetricHistoryBulkInterval", "GET", "/api/2.0/mlflow/metrics/get-history-bulk-interval"},
     {"mlflowListArtifacts", "GET", "/api/2.0/mlflow/artifacts/list"},
     {"mlflowSearchModelVersions", "GET", "/api/2.0/mlflow/model-versions/search"},
-    {"mlflowSearchRuns", "POST", ""},
+    {"mlflowSearchRuns", "POST", "/api/2.0/mlflow/runs/search"},
     {"mlflowSearchDatasets", "POST", "/ajax-api/2.0/mlflow/experiments/search-datasets"}};
 
 const Source& find_source(std::string_view field) {
@@ -73,23 +71,22 @@ Request request_of(const Request& outer, const Source& source, const GraphqlFiel
   return request;
 }
 
-// What a run shows in GraphQL only, where it is asked for.
-RunExtras extras_of(const GraphqlField& field) {
-  RunExtras extras;
+constexpr const char* kExperimentToo = "graphql experiment";
+constexpr const char* kModelVersionsToo = "graphql modelVersions";
+
+void ask_for_extras(Request& request, const GraphqlField& field) {
   for (const GraphqlField& answer : field.fields) {
     if (answer.name != "run" && answer.name != "runs") continue;
     for (const GraphqlField& of_run : answer.fields) {
-      extras.experiment |= of_run.name == "experiment";
-      extras.model_versions |= of_run.name == "modelVersions";
+      if (of_run.name == "experiment") request.captures[kExperimentToo];
+      if (of_run.name == "modelVersions") request.captures[kModelVersionsToo];
     }
   }
-  return extras;
 }
 
 class Execution {
  public:
-  Execution(const http::Router& router, db::Pool& pool, const Request& request)
-      : router_(router), pool_(pool), request_(request) {}
+  Execution(const http::Router& router, const Request& request) : router_(router), request_(request) {}
 
   task<Response> run(const std::vector<GraphqlField>& fields) {
     Response response;
@@ -132,9 +129,7 @@ class Execution {
     try {
       const Source& source = find_source(field.name);
       Request request = request_of(request_, source, field);
-      const RunExtras extras = extras_of(field);
-      if (field.name == "mlflowGetRun") co_return (co_await get_run(pool_, request, extras)).body;
-      if (field.name == "mlflowSearchRuns") co_return (co_await search_runs(pool_, request, extras)).body;
+      ask_for_extras(request, field);
       const http::Router::Match match = router_.match(source.method, source.path);
       const http::Route& route = http::require_route(match, source.method, source.path);
       task<Response> work = route.handler(request);
@@ -147,7 +142,6 @@ class Execution {
   }
 
   const http::Router& router_;
-  db::Pool& pool_;
   const Request& request_;
   std::vector<std::string> errors_;
 };
@@ -169,7 +163,7 @@ std::vector<GraphqlField> read_query(const Request& request) {
   return fields;
 }
 
-task<Response> answer(const http::Router& router, db::Pool& pool, Request& request) {
+task<Response> answer(const http::Router& router, Request& request) {
   const std::vector<GraphqlField> fields = read_query(request);
   std::string refusal;
   try {
@@ -178,14 +172,18 @@ task<Response> answer(const http::Router& router, db::Pool& pool, Request& reque
     refusal = error.what();
   }
   if (!refusal.empty()) co_return http::json_response(R"({"data":null,"errors":[)" + json::quote(refusal) + "]}");
-  Execution execution(router, pool, request);
+  Execution execution(router, request);
   co_return co_await execution.run(fields);
 }
 
 }  // namespace
 
-void register_graphql_routes(http::Router& router, db::Pool& pool) {
-  const http::Handler handler = [&router, &pool](Request& request) { return answer(router, pool, request); };
+RunExtras graphql_extras(const Request& request) {
+  return {request.captures.contains(kExperimentToo), request.captures.contains(kModelVersionsToo)};
+}
+
+void register_graphql_routes(http::Router& router) {
+  const http::Handler handler = [&router](Request& request) { return answer(router, request); };
   router.add("POST", "/graphql", handler);
   router.add("GET", "/graphql", handler);
 }

@@ -1,12 +1,16 @@
 // MLflow's /graphql: the few queries that its page sends, answered by the handlers of the REST API.
 #pragma once
 
-#include "db/pool.h"
 #include "http/router.h"
+#include "tracking/run_json.h"
 
 namespace cairn::tracking {
 
-// Artifacts and model versions are found through the router, where other modules serve them.
-void register_graphql_routes(http::Router& router, db::Pool& pool);
+// What GraphQL asks for beside a run as REST shows it. It goes along with the request of the REST route, among the
+// captures of its path, where no client can put anything.
+RunExtras graphql_extras(const http::Request& request);
+
+// What answers is found through the router, so that whatever stands before a route stands before its field, too.
+void register_graphql_routes(http::Router& router);
 
 }  // namespace cairn::tracking

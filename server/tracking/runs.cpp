@@ -10,6 +10,7 @@
 #include "db/transaction.h"
 #include "http/mlflow.h"
 #include "tracking/experiments.h"
+#include "tracking/graphql.h"
 #include "tracking/names.h"
 #include "tracking/run_json.h"
 
@@ -349,7 +350,8 @@ task<ActiveRun> lock_active_run(db::Transaction& tx, const std::string& run_id) 
   co_return ActiveRun{rows.integer(0, 0), rows.integer(0, 2)};
 }
 
-task<Response> get_run(db::Pool& pool, Request& request, RunExtras extras) {
+task<Response> get_run(db::Pool& pool, Request& request) {
+  const RunExtras extras = graphql_extras(request);
   const std::string run_id = run_id_of(*http::Arguments(request));
   auto body = [&](db::Transaction& tx) -> task<std::vector<RunView>> {
     std::vector<RunView> runs;

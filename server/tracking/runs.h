@@ -11,7 +11,7 @@ namespace cairn::tracking {
 
 void register_run_routes(http::Router& router, db::Pool& pool, RunWriter& writer);
 
-task<http::Response> get_run(db::Pool& pool, http::Request& request, RunExtras extras = {});
+task<http::Response> get_run(db::Pool& pool, http::Request& request);
 
 // The run that a request names by run_id or, as older clients do, run_uuid. Throws when it names none.
 std::string run_id_of(const json::Fields& fields);

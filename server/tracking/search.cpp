@@ -6,6 +6,7 @@
 #include "http/mlflow.h"
 #include "tracking/experiments.h"
 #include "tracking/filter.h"
+#include "tracking/graphql.h"
 #include "tracking/run_json.h"
 #include "tracking/search_sql.h"
 
@@ -108,7 +109,8 @@ task<KeyIds> find_keys(db::Transaction& transaction, const Filter& filter, const
   co_return keys;
 }
 
-task<http::Response> search_runs(db::Pool& pool, http::Request& request, RunExtras extras) {
+task<http::Response> search_runs(db::Pool& pool, http::Request& request) {
+  const RunExtras extras = graphql_extras(request);
   const Search search = read_search(request, Subject::kRuns);
   if (search.experiment_ids.empty()) co_return http::json_response("{}");
   std::string next_token;

@@ -9,7 +9,7 @@
 
 namespace cairn::tracking {
 
-task<http::Response> search_runs(db::Pool& pool, http::Request& request, RunExtras extras = {});
+task<http::Response> search_runs(db::Pool& pool, http::Request& request);
 task<http::Response> search_experiments(db::Pool& pool, http::Request& request);
 
 // The ids of the keys that a search mentions, for SearchQuery.

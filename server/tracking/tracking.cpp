@@ -35,7 +35,7 @@ Tracking::Tracking(http::Router& router, db::Pool& pool) : writer_(std::make_uni
   register_run_input_routes(router, pool);
   register_logged_model_routes(router, pool);
   register_logged_model_search(router, pool);
-  register_graphql_routes(router, pool);
+  register_graphql_routes(router);
   http::add_mlflow_route(router, "GET", "/mlflow/server-info", server_info, {}, "3.0");
 }
 

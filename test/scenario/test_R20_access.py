@@ -11,7 +11,7 @@ import time
 
 import pytest
 import requests
-from servers import Server, free_port
+from servers import Server, free_port, start_cairn
 
 pytestmark = pytest.mark.skipif(os.environ.get("CAIRN_TEST_TARGET") == "mlflow", reason="access is Cairn's own")
 psycopg2 = pytest.importorskip("psycopg2")
@@ -143,14 +143,102 @@ def test_R20_the_databases_reader_reads_everything_and_writes_nothing(guarded):
         SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
         WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' AND relkind IN ('r', 'p', 'v', 'm')
         AND (has_table_privilege('looker', c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')
-             OR (nspname NOT IN ('public', 'cairn') AND NOT has_table_privilege('looker', c.oid, 'SELECT')))""") == []
+             OR (nspname NOT IN ('public', 'cairn') AND NOT has_table_privilege('looker', c.oid, 'SELECT')))""") == [("access.users",)]
+    assert direct(guarded, "SET ROLE looker; SELECT count(*) >= 0 FROM access.users WHERE username <> '' AND role <> ''") == [(True,)]
     assert direct(guarded, "SELECT nspname FROM pg_namespace WHERE has_schema_privilege('looker', oid, 'CREATE')") == []
     assert direct(guarded, "SELECT has_database_privilege('looker', 'cairn', 'TEMPORARY'), has_database_privilege('looker', 'cairn', 'CREATE')") == [(False, False)]
     # And by trying.
     assert direct(guarded, "SET ROLE looker; SELECT count(*) >= 0 FROM tracking.training_runs") == [(True,)]
-    for sql in ("INSERT INTO tracking.experiments (name) VALUES ('x')", "UPDATE registry.models SET description = ''", "DELETE FROM audit.events",
+    for sql in ("SELECT password_hash FROM access.users", "INSERT INTO tracking.experiments (name) VALUES ('x')", "UPDATE registry.models SET description = ''", "DELETE FROM audit.events",
                 "TRUNCATE jobs.jobs", "CREATE TABLE public.x (x int)", "CREATE TEMP TABLE x (x int)", "DROP TABLE tracking.training_runs",
                 "SELECT tracking.append_metrics(ARRAY[1::bigint], ARRAY[1], ARRAY[1::bigint], ARRAY[1::bigint], ARRAY[1::float8])"):
         with pytest.raises(psycopg2.Error) as refused:
             direct(guarded, "SET ROLE looker; " + sql)
         assert refused.value.pgcode == "42501", (sql, refused.value)
+
+
+def test_R20_the_databases_writer_changes_rows_and_nothing_else(guarded):
+    direct(guarded, "CREATE ROLE scribe LOGIN IN ROLE cairn_writer")
+    rows = ("tracking", "registry", "features", "search")
+    assert direct(guarded, f"""
+        SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+        WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' AND relkind IN ('r', 'p', 'v', 'm')
+        AND (has_table_privilege('scribe', c.oid, 'TRUNCATE, REFERENCES, TRIGGER')
+             OR has_table_privilege('scribe', c.oid, 'INSERT') <> (nspname IN {rows})
+             OR has_table_privilege('scribe', c.oid, 'UPDATE') <> (nspname IN {rows})
+             OR has_table_privilege('scribe', c.oid, 'DELETE') <> (nspname IN {rows}))""") == []
+    assert direct(guarded, "SELECT nspname FROM pg_namespace WHERE has_schema_privilege('scribe', oid, 'CREATE')") == []
+    # And by trying: triggers included, and on a table that was made later.
+    assert direct(guarded, """
+        SET ROLE scribe;
+        INSERT INTO tracking.experiments (name) VALUES ('of scribe');
+        INSERT INTO tracking.training_runs (experiment_name, metrics, hyperparameters) VALUES ('of scribe', '{"accuracy": 0.5}', '{"a": "b"}');
+        INSERT INTO registry.models (model_name) VALUES ('of scribe');
+        UPDATE registry.models SET model_name = 'renamed' WHERE model_name = 'of scribe';
+        DELETE FROM registry.models WHERE model_name = 'renamed';
+        UPDATE tracking.training_runs SET run_name = 'x' WHERE experiment_name = 'of scribe';
+        SELECT count(*)::int FROM tracking.metrics JOIN tracking.training_runs USING (run_id) WHERE experiment_name = 'of scribe'""") == [(1,)]
+    assert call(guarded, "of will", "POST", "/api/v1/collections", json={"name": "later"}).ok
+    assert direct(guarded, """SELECT bool_and(has_table_privilege('scribe', c.oid, 'INSERT')) FROM pg_class c
+                              WHERE relname ~ '^chunks_' AND relkind = 'r'""") == [(True,)]
+    for sql in ("SELECT password_hash FROM access.users", "UPDATE access.users SET role = 'admin'", "INSERT INTO access.permissions VALUES (1, 'collection', 'x', 'READ')",
+                "UPDATE access.changes SET number = 1", "INSERT INTO audit.events (action, object_type, object_id) VALUES ('a', 'b', 'c')",
+                "DELETE FROM jobs.jobs", "DELETE FROM cairn.migrations", "TRUNCATE tracking.tags", "DROP TABLE tracking.tags", "ALTER TABLE tracking.tags ADD x int",
+                "CREATE TABLE public.x (x int)", "CREATE TEMP TABLE x (x int)", "CREATE INDEX ON tracking.tags (value)", "CREATE FUNCTION tracking.x() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+                "COPY tracking.tags TO PROGRAM 'cat'"):
+        with pytest.raises(psycopg2.Error) as refused:
+            direct(guarded, "SET ROLE scribe; " + sql)
+        assert refused.value.pgcode == "42501", (sql, refused.value)
+
+
+def test_R20_every_change_is_in_the_audit_and_many_are_one_row(guarded):
+    def changes(**details):
+        where = "".join(f" AND details->>'{name}' = '{value}'" for name, value in details.items())
+        return direct(guarded, "SELECT actor, object_type, object_id, sum((details->>'count')::int)::int, count(*)::int FROM audit.events"
+                               f" WHERE action = 'change'{where} GROUP BY 1, 2, 3 ORDER BY 1, 2, 3")
+    experiment = call(guarded, "of will", "POST", API + "experiments/create", json={"name": "audited"}).json()["experiment_id"]
+    run = call(guarded, "of old", "POST", API + "runs/create", json={"experiment_id": experiment}).json()["run"]["info"]["run_id"]
+    with requests.Session() as session:
+        session.headers["Authorization"], session.verify, session.trust_env = "Bearer of will", False, False
+        for step in range(200):
+            assert session.post(guarded.url + API + "runs/log-metric", json={"run_id": run, "key": "m", "value": 1, "timestamp": 1, "step": step}, timeout=60).ok
+    assert call(guarded, "of will", "PUT", f"/api/2.0/mlflow-artifacts/artifacts/{experiment}/{run}/artifacts/x", data=b"x").ok
+    assert call(guarded, "of will", "POST", "/api/v1/collections", json={"name": "audited"}).ok
+    eventually(lambda: ("will", "experiment", experiment, 1, 1) in changes(route=API + "experiments/create"))
+    eventually(lambda: ("old", "experiment", experiment, 1, 1) in changes(route=API + "runs/create"))
+    eventually(lambda: ("will", "artifact", f"{experiment}/{run}/artifacts/x", 1, 1) in changes(method="PUT"))
+    eventually(lambda: ("will", "collection", "audited", 1, 1) in changes(route="/api/v1/collections"))
+    metrics = lambda: [row for row in changes(route=API + "runs/log-metric") if row[2] == run]
+    ((*_, rows),) = eventually(lambda: [row for row in metrics() if row[:4] == ("will", "run", run, 200)])
+    assert rows < 100
+    # What fails changes nothing; what only asks neither; and the registry has its own row, that says more.
+    before = direct(guarded, "SELECT count(*) FROM audit.events")
+    assert call(guarded, "of will", "POST", API + "runs/update", json={"run_id": "nothing"}).status_code == 404
+    assert call(guarded, "of will", "POST", API + "runs/search", json={"experiment_ids": [experiment]}).ok
+    assert call(guarded, "of will", "POST", API + "registered-models/create", json={"name": "audited"}).ok
+    assert call(guarded, "of will", "POST", API + "experiments/create", json={"name": "last"}).ok
+    eventually(lambda: direct(guarded, "SELECT count(*) FROM audit.events")[0][0] == before[0][0] + 2)
+
+
+def test_R20_a_caller_that_asks_too_much_is_told_when_to_come_again():
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="cairn-rate-"))
+    folder.chmod(0o755)
+    (folder / "credentials.toml").write_text("".join(
+        f'[[tokens]]\nname = "{name}"\nsha256 = "{hashlib.sha256(f"of {name}".encode()).hexdigest()}"\n' for name in ("fast", "slow")))
+    running = start_cairn(folder, "--credentials", str(folder / "credentials.toml"), "--rate-limit", "0.5")
+    try:
+        def ask(token, path="/api/v1/openapi.json"):
+            return requests.get(running.url + path, headers={"Authorization": f"Bearer of {token}"}, timeout=60)
+        assert ask("fast").ok
+        answer = ask("fast")
+        assert answer.status_code == 429 and answer.json()["error_code"] == "REQUEST_LIMIT_EXCEEDED", answer.text
+        assert 1 <= int(answer.headers["Retry-After"]) <= 2
+        assert ask("slow").ok  # who asks seldom is not kept waiting
+        for path in ("/health", "/version", "/metrics"):
+            assert all(ask("fast", path).ok for _ in range(5)), path
+        running.folder = folder
+        eventually(lambda: direct(running, "SELECT count(*) FROM audit.events WHERE actor = 'fast' AND action = 'refuse' AND details->>'status' = '429'")[0][0] > 0)
+        eventually(lambda: ask("fast").ok)
+    finally:
+        running.stop()
+        shutil.rmtree(folder, ignore_errors=True)

@@ -81,7 +81,7 @@ def test_r32_dumped_and_restored_into_another_cluster(filled, new_database, tmp_
     server.stop()
     with new_database() as dsn:
         with psycopg2.connect(dsn) as connection, connection.cursor() as cursor:
-            for role in ("cairn", "cairn_reader"):
+            for role in ("cairn", "cairn_reader", "cairn_writer"):
                 cursor.execute(f"DO $$ BEGIN CREATE ROLE {role}; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$")
         connection.close()
         restored = subprocess.run([f"{tools}/pg_restore", "--no-owner", "--exit-on-error", f"--dbname={dsn}"], input=dump.stdout, capture_output=True,
