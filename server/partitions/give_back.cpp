@@ -75,9 +75,7 @@ task<> GiveBack::check_unaltered() {
                     "taking it back would take that back too: put it as it was, or cairn partitions finish");
 }
 
-task<> GiveBack::exchange() {
-  co_await read();
-  co_await check_unaltered();
+Follower GiveBack::follower() const {
   Follower::Tables tables{.from = new_.full_name(),
                           .to = old_.full_name(),
                           .log = conversion_.log(),
@@ -87,7 +85,20 @@ task<> GiveBack::exchange() {
     tables.compared.push_back(column.name);
     if (!column.generated) tables.written.push_back(column.name);
   }
-  Follower following(session_, std::move(tables));
+  return Follower(session_, std::move(tables));
+}
+
+task<> GiveBack::follow() {
+  co_await read();
+  check_columns();
+  Follower following = follower();
+  co_await following.catch_up();
+}
+
+task<> GiveBack::exchange() {
+  co_await read();
+  co_await check_unaltered();
+  Follower following = follower();
   co_await following.catch_up();
   co_await following.compare(
       "partitions were detached, attached, dropped or truncated by themselves since, which no trigger tells: it cannot "

@@ -18,11 +18,14 @@ class GiveBack {
 
   // From where it is until it is undone. Throws Error(kInvalidState) when the table was altered since the exchange.
   task<> run();
+  // Brings the old table up to date, so that the log stays short. Throws Error(kInvalidState) when it cannot follow.
+  task<> follow();
   const Conversion& conversion() const { return conversion_; }
 
  private:
   task<> read();
   void check_columns() const;
+  Follower follower() const;
   task<> check_unaltered();
   task<> exchange();
   task<std::vector<Session::Step>> exchange_steps(const Follower& following);

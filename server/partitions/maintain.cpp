@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "partitions/convert.h"
+#include "partitions/give_back.h"
 
 namespace cairn::partitions {
 namespace {
@@ -143,13 +144,6 @@ task<> detach(Session& session, const Managed& table, const Partition& partition
 task<> detach_old(Session& session, const Managed& table, const std::vector<Partition>& partitions,
                   MaintainReport& report) {
   if (table.scheme.keep_months == 0) co_return;
-  // The old table, which follows row by row, would not be told.
-  const std::optional<Conversion> kept = co_await conversion_of(session, table.schema, table.table);
-  if (kept) {
-    report.problems.push_back("nothing is detached before the conversion is finished: cairn partitions finish " +
-                              table.shown_name());
-    co_return;
-  }
   Params months = Params::of(table.scheme.keep_months);
   const Rows limit = co_await session.query(kOld, std::move(months));
   Params params = Params::of(table.schema, table.table);
@@ -171,6 +165,24 @@ task<> detach_old(Session& session, const Managed& table, const std::vector<Part
   }
 }
 
+// Of a conversion that is not finished the old table is brought up to date. A partition is not detached meanwhile: it
+// would not be told.
+task<bool> follow_kept(Session& session, const Managed& table, MaintainReport& report) {
+  const std::optional<Conversion> begun = co_await conversion_of(session, table.schema, table.table);
+  if (!begun) co_return false;
+  const std::string end = "cairn partitions finish " + table.shown_name() + " drops it";
+  report.problems.push_back("its old table is kept, and nothing is detached meanwhile: " + end);
+  const std::optional<Kept> kept = co_await kept_of(session, *begun);
+  if (!kept || report.dry_run) co_return true;
+  try {
+    GiveBack back(session, *begun, *kept);
+    co_await back.follow();
+  } catch (const Error& error) {
+    report.problems.push_back(error.what());
+  }
+  co_return true;
+}
+
 }  // namespace
 
 task<MaintainReport> maintain(Session& session, Managed table, bool dry_run) {
@@ -184,7 +196,8 @@ task<MaintainReport> maintain(Session& session, Managed table, bool dry_run) {
     if (partition.is_default) rest = qualified(table.schema, partition.name);
   }
   co_await make_missing(session, table, rest, report);
-  co_await detach_old(session, table, partitions, report);
+  const bool kept = co_await follow_kept(session, table, report);
+  if (!kept) co_await detach_old(session, table, partitions, report);
   if (!rest.empty()) {
     const Rows left = co_await session.run("SELECT count(*) FROM (SELECT FROM " + rest + " LIMIT 1000001) r");
     report.in_default = left.integer(0, 0) - (dry_run ? report.moved : 0);

@@ -190,6 +190,21 @@ def test_R29_undone_after_the_exchange_with_all_that_was_written_since(orders):
     assert orders.sql("SELECT nspname FROM pg_namespace WHERE nspname ~ '^cairn_kept'") == []
 
 
+def test_R29_maintain_brings_the_old_table_up_to_date_and_detaches_nothing(orders):
+    orders.run("convert", "public.orders", "--column", "created_at")
+    orders.sql("UPDATE orders SET amount = 77 WHERE id <= 100")
+    log = orders.one("SELECT 'cairn_partitions.log_' || max(id) FROM cairn_partitions.conversions")
+    kept = orders.one("SELECT nspname || '.orders' FROM pg_namespace WHERE nspname ~ '^cairn_kept_'")
+    assert orders.one(f"SELECT count(DISTINCT id) FROM {log}") == 100
+    orders.json("maintain", "--dry-run")
+    assert orders.one(f"SELECT count(*) FROM {kept} WHERE amount = 77") < 100
+    done = orders.json("maintain")["tables"][0]
+    assert done["detached"] == [] and "cairn partitions finish public.orders" in done["problems"][0]
+    assert orders.one(f"SELECT count(*) FROM {log}") == 0 and orders.one(f"SELECT count(*) FROM {kept} WHERE id <= 100 AND amount = 77") == 100
+    orders.json("finish", "public.orders")
+    assert len(orders.json("maintain")["tables"][0]["detached"]) in (2, 3)
+
+
 @pytest.mark.parametrize("change, said", [
     ("ALTER TABLE orders ADD COLUMN late int", "has other columns"),
     ("CREATE INDEX late ON orders (touched)", "was altered since"),
