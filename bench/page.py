@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """The page in Chromium: bytes and time of a first view, and frames while a table of 10,000 runs is scrolled through.
 
-    ./dev bench page [--json] [--runs 10000] [--rounds 5]
+    ./dev bench page [--json] [--runs 10000] [--rounds 5] [--before BINARY]
 
 First view: nothing in the browser's cache, until all that was asked for is drawn; medians over the rounds. Scrolling: 240 pixels a frame,
-from the first run to the last, rows loaded as they come near; a frame's time is from one requestAnimationFrame to the next.
+from the first run to the last, rows loaded as they come near; a frame's time is from one requestAnimationFrame to the next. With --before another build of the
+server is measured too, in turn, and the ratios are shown: on a machine that others use, these say more than the times.
 """
 import argparse
+import contextlib
 import json
 import os
 import pathlib
@@ -33,24 +35,41 @@ def node_modules():
     return folder
 
 
-def measure(browser, runs, rounds):
+@contextlib.contextmanager
+def server_with_runs(folder, binary, runs):
+    os.environ["CAIRN_BIN"] = str(binary)
+    folder.mkdir()
+    folder.chmod(0o755)
+    server = servers.start_cairn(folder)
+    try:
+        api = servers.Api(server.url)
+        experiment = api.post("experiments/create", {"name": "sweep"})["experiment_id"]
+        first = api.create_run(experiment, run_name="run 00000", start_time=1_700_000_000_000)
+        api.post("runs/log-batch", {"run_id": first, "metrics": [{"key": key, "value": 2.5, "timestamp": 1, "step": 0} for key in ("loss", "accuracy", "val_loss")],
+                                    "params": [{"key": key, "value": "odd"} for key in ("kind", "optimizer", "depth", "width")]})
+        connection = psycopg2.connect(page_data.embedded_dsn(server.data_dir))
+        page_data.copy_runs(connection, first, runs - 1)
+        connection.close()
+        yield {"url": server.url, "experiment": experiment}
+    finally:
+        server.stop()
+
+
+def measure(browser, binaries, runs, rounds):
     modules = node_modules()
-    with tempfile.TemporaryDirectory(prefix="cairn-bench-") as folder:
+    with tempfile.TemporaryDirectory(prefix="cairn-bench-") as folder, contextlib.ExitStack() as stack:
         os.chmod(folder, 0o755)
-        server = servers.start_cairn(pathlib.Path(folder))
-        try:
-            api = servers.Api(server.url)
-            experiment = api.post("experiments/create", {"name": "sweep"})["experiment_id"]
-            first = api.create_run(experiment, run_name="run 00000", start_time=1_700_000_000_000)
-            api.post("runs/log-batch", {"run_id": first, "metrics": [{"key": key, "value": 2.5, "timestamp": 1, "step": 0} for key in ("loss", "accuracy", "val_loss")],
-                                        "params": [{"key": key, "value": "odd"} for key in ("kind", "optimizer", "depth", "width")]})
-            connection = psycopg2.connect(page_data.embedded_dsn(server.data_dir))
-            page_data.copy_runs(connection, first, runs - 1)
-            connection.close()
-            given = {"url": server.url, "browser": browser, "experiment": experiment, "rounds": rounds}
-            return json.loads(subprocess.run(["node", modules / "page_times.mjs", json.dumps(given)], check=True, stdout=subprocess.PIPE, text=True).stdout)
-        finally:
-            server.stop()
+        running = [stack.enter_context(server_with_runs(pathlib.Path(folder) / str(index), binary, runs)) for index, binary in enumerate(binaries)]
+        given = {"servers": running, "browser": browser, "rounds": rounds}
+        return json.loads(subprocess.run(["node", modules / "page_times.mjs", json.dumps(given)], check=True, stdout=subprocess.PIPE, text=True).stdout)
+
+
+def show(found):
+    for name, view in found["views"].items():
+        print(f"first view of {name}: {view['bytes'] / 1024:.0f} kB in {view['requests']} requests, {view['ms']:.0f} ms ({view['ms_min']:.0f} to {view['ms_max']:.0f})")
+    scroll = found["scroll"]
+    print(f"scrolling {scroll['rows']:,} runs, {scroll['frames']:,} frames: {scroll['cpu_ms_mean']:.1f} ms of processor time each, median {scroll['ms_median']:.1f} ms, P99 {scroll['ms_p99']:.1f}, longest {scroll['ms_max']:.1f}; "
+          f"{scroll['over_50_ms']} over 50 ms, {scroll['long_tasks']} tasks over 50 ms")
 
 
 def main():
@@ -58,17 +77,20 @@ def main():
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--runs", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--before", help="another build of the server, to be measured beside this one")
     options = parser.parse_args()
     browser = shutil.which("chromium") or sys.exit("bench: chromium is not installed: ./dev setup")
-    found = measure(browser, options.runs, options.rounds)
+    now, *before = measure(browser, [os.environ["CAIRN_BIN"], *([options.before] if options.before else [])], options.runs, options.rounds)
     if options.json:
-        print(json.dumps(found))
+        print(json.dumps({**now, **({"before": before[0]} if before else {})}))
         return
-    for name, view in found["views"].items():
-        print(f"first view of {name}: {view['bytes'] / 1024:.0f} kB in {view['requests']} requests, {view['ms']:.0f} ms (at most {view['ms_max']:.0f})")
-    scroll = found["scroll"]
-    print(f"scrolling {scroll['rows']:,} runs, {scroll['frames']:,} frames: {scroll['cpu_ms_mean']:.1f} ms of processor time each, median {scroll['ms_median']:.1f} ms, P99 {scroll['ms_p99']:.1f}, longest {scroll['ms_max']:.1f}; "
-          f"{scroll['over_50_ms']} over 50 ms, {scroll['long_tasks']} tasks over 50 ms")
+    show(now)
+    for other in before:
+        print("before:")
+        show(other)
+        ratios = {f"first view of {name}": view["ms"] / other["views"][name]["ms"] for name, view in now["views"].items()}
+        ratios["processor time of a frame"] = now["scroll"]["cpu_ms_mean"] / other["scroll"]["cpu_ms_mean"]
+        print("ratios:", ", ".join(f"{name} {ratio:.2f}" for name, ratio in ratios.items()))
 
 
 main()

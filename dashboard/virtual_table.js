@@ -10,7 +10,8 @@ import {h, replace} from "./dom.js";
 const ROW = 30,
   SPARE = 8,
   HEAD = 32,
-  SELECT = 34;
+  SELECT = 34,
+  SETTLED_MS = 150;
 
 // columns: [{id, name, width, numeric, text(row), title(row), element(row)}]
 // on: {sort(column), open(row), select(row), more()}; isSelected(row)
@@ -20,6 +21,7 @@ export class VirtualTable {
     this.rows = [];
     this.columns = [];
     this.first = 0;
+    this.drawnOf = 0; // so many rows there were
     this.active = 0;
     this.head = h("tr", {role: "row"});
     this.body = h("tbody", {role: "rowgroup"});
@@ -68,13 +70,14 @@ export class VirtualTable {
     this.draw(true);
   }
 
-  // `complete`: there are no more than these.
+  // `complete`: there are no more than these. Where more were only added to the same list, what is drawn stays as it is.
   setRows(rows, complete) {
+    const added = rows === this.rows && rows.length >= this.drawnOf;
     this.rows = rows;
     this.complete = complete;
     this.active = Math.min(this.active, Math.max(0, rows.length - 1));
     this.grid.setAttribute("aria-rowcount", complete ? rows.length + 1 : -1);
-    this.draw(true);
+    this.draw(!added);
   }
 
   toTop() {
@@ -103,36 +106,28 @@ export class VirtualTable {
     // Who scrolls gets more well before the end; who only looks at the first rows, none.
     const ahead = top > 0 ? 300 : 20;
     if (!this.complete && first + wanted + ahead > this.rows.length) this.on.more?.();
+    if (this.rows.length !== this.drawnOf) this.body.style.height = this.rows.length * ROW + "px";
+    this.drawnOf = this.rows.length;
     if (!all && first === this.first && this.pool.length === wanted) return;
     while (this.pool.length < wanted) this.pool.push(this.makeRow());
     while (this.pool.length > wanted) this.pool.pop().row.remove();
-    const down = first >= this.first;
     this.first = first;
     // Row i is always drawn by the same element of the pool: of a scroll by three rows, three are written.
-    const order = [];
     for (let index = first; index < first + wanted; ++index) {
       const entry = this.pool[index % wanted];
-      order.push(entry);
       if (all || entry.shown !== index) this.write(entry, index);
     }
-    this.putInOrder(order, down);
-    this.body.style.height = this.rows.length * ROW + "px";
+    clearTimeout(this.ordering);
+    this.ordering = setTimeout(() => this.putInOrder(), SETTLED_MS);
   }
 
-  // In the document they stand in their order too, for who reads it from top to bottom. Only those that went around are moved.
-  putInOrder(order, down) {
-    if (down) {
-      let next = null;
-      for (const {row} of order.reverse()) {
-        if (row.nextSibling !== next) this.body.insertBefore(row, next);
-        next = row;
-      }
-      return;
-    }
-    let last = null;
-    for (const {row} of order) {
-      if (row.previousSibling !== last) this.body.insertBefore(row, last ? last.nextSibling : this.body.firstChild);
-      last = row;
+  // In the document they stand in their order too, for who reads it from top to bottom; not while it is scrolled, for an element that is
+  // moved is laid out anew. Only those that went around are moved.
+  putInOrder() {
+    let next = null;
+    for (const {row} of [...this.pool].sort((a, b) => b.shown - a.shown)) {
+      if (row.nextSibling !== next) this.body.insertBefore(row, next);
+      next = row;
     }
   }
 

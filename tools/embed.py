@@ -31,6 +31,8 @@ std::span<const EmbeddedMigration> embedded_migrations();
 FILES = PRELUDE + """namespace cairn {{
 // The bytes of an embedded file by its name without a folder; no data when there is none of that name.
 std::string_view {function}(std::string_view name);
+// All names.
+std::span<const std::string_view> {function}_names();
 }}  // namespace cairn
 """
 
@@ -71,8 +73,10 @@ def migrations(files):
 
 def plain_files(files, function):
     rows = "\n".join('  if (name == "%s") return %s;' % (file.name, literal(file.read_bytes())) for file in files)
+    names = ", ".join(f'"{file.name}"' for file in files)
     return FILES.format(function=function), (
-        f"namespace cairn {{\nstd::string_view {function}([[maybe_unused]] std::string_view name) {{\n{rows}\n  return {{}};\n}}\n}}\n")
+        f"namespace cairn {{\nstd::string_view {function}([[maybe_unused]] std::string_view name) {{\n{rows}\n  return {{}};\n}}\n"
+        f"std::span<const std::string_view> {function}_names() {{\n  static constexpr std::string_view kNames[] = {{{names}}};\n  return kNames;\n}}\n}}\n")
 
 
 def main():

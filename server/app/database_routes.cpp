@@ -20,10 +20,14 @@ using http::Request;
 
 constexpr int64_t kMostStatements = 200;
 constexpr int kExplainSeconds = 10;
+// Every statement's text is parsed for a profile. So old it may be, as the page asks again after a quarter of a minute.
+constexpr std::chrono::seconds kProfileAge{10};
 // Between two looks for those who listen to events.
 constexpr std::chrono::milliseconds kSessionsEvery = std::chrono::seconds(2);
 constexpr std::chrono::milliseconds kAlertsEvery = std::chrono::seconds(5);
 constexpr std::chrono::milliseconds kActionEvery{250};
+
+std::chrono::steady_clock::time_point now() { return std::chrono::steady_clock::now(); }
 
 task<std::string> ask(App& app, std::string database, db::Statement statement) {
   const auto connection = co_await connect_for_reading(app, std::move(database));
@@ -72,12 +76,18 @@ task<std::string> on_statements(Desk& desk, Request& request) {
     throw invalid("'top' is 1 to " + std::to_string(kMostStatements));
   if (!database.empty()) co_await connect_for_reading(desk.app, database);
   options.json = true;
+  const std::string key = database + " " + std::to_string(options.top);
+  if (const auto kept = desk.profiles.find(key); kept != desk.profiles.end() && kept->second.at + kProfileAge > now())
+    co_return kept->second.text;
   auto work = [options] {
     std::ostringstream out, progress;
     tuner::run_profile(options, out, progress);
     return std::move(out).str();
   };
-  co_return co_await desk.compute(std::move(work));
+  std::string text = co_await desk.compute(std::move(work));
+  std::erase_if(desk.profiles, [](const auto& kept) { return kept.second.at + kProfileAge <= now(); });
+  desk.profiles[key] = {now(), text};
+  co_return text;
 }
 
 // -- a plan ----------------------------------------------------------------------------------------------------------

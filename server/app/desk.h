@@ -2,7 +2,9 @@
 // place for what computes or blocks.
 #pragma once
 
+#include <chrono>
 #include <deque>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -24,8 +26,15 @@ class Gate {
 };
 
 struct Desk {
+  struct Kept {
+    std::chrono::steady_clock::time_point at;
+    std::string text;
+  };
+
   App& app;
   Gate gate = {};
+  // Profiles of statements, by database and number.
+  std::map<std::string, Kept> profiles = {};
 
   // Runs `work`, which gives a string, on a thread of the pool; one at a time, so that the other thread stays free.
   template <class F>

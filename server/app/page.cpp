@@ -1,4 +1,6 @@
 // The page for people: the files of dashboard/, which are inside the binary.
+#include <zlib.h>
+
 #include <map>
 
 #include "app/page.h"
@@ -27,25 +29,85 @@ const char* content_type(std::string_view name) {
   return "image/svg+xml";
 }
 
-// A browser asks again each time, and is told when nothing has changed: a new binary's page is there at once.
-Response file_response(const Request& request, const std::string& name) {
-  const std::string_view content = embedded_dashboard(name);
-  if (content.data() == nullptr) throw not_found("The page has no file '" + name + "'.");
-  static std::map<std::string, std::string> tags;
-  std::string& tag = tags[name];
-  if (tag.empty()) tag = '"' + sha256_hex(content).substr(0, kTagLength) + '"';
+// As a gzip file. Throws Error when there is no memory for it.
+std::string compressed(std::string_view content) {
+  constexpr int kGzip = 15 + 16, kMemory = 9;
+  z_stream stream{};
+  if (deflateInit2(&stream, Z_BEST_COMPRESSION, Z_DEFLATED, kGzip, kMemory, Z_DEFAULT_STRATEGY) != Z_OK)
+    throw Error(ErrorCode::kInternalError, "zlib cannot compress the page");
+  std::string out(deflateBound(&stream, content.size()), '\0');
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(content.data()));
+  stream.avail_in = static_cast<uInt>(content.size());
+  stream.next_out = reinterpret_cast<Bytef*>(out.data());
+  stream.avail_out = static_cast<uInt>(out.size());
+  deflate(&stream, Z_FINISH);  // there is room for all of it
+  out.resize(stream.total_out);
+  deflateEnd(&stream);
+  return out;
+}
+
+struct File {
+  std::string content;
+  std::string gzip;
+  std::string tag;
+};
+
+// The files by their names, and what stands for all of them in addresses: modules name each other relatively, so all of
+// a page's are of one version.
+struct Page {
+  std::string version;
+  std::map<std::string, File, std::less<>> files;
+};
+
+std::string tag_of(std::string_view content) { return sha256_hex(content).substr(0, kTagLength); }
+
+Page make_page() {
+  Page page;
+  std::string all;
+  for (const std::string_view name : embedded_dashboard_names()) all += embedded_dashboard(name);
+  page.version = tag_of(all);
+  for (const std::string_view name : embedded_dashboard_names()) {
+    File& file = page.files[std::string(name)];
+    file.content = embedded_dashboard(name);
+    if (name == kFirst) {
+      const std::string from = "\"ui/", to = from + page.version + "/";
+      for (size_t at = 0; (at = file.content.find(from, at)) != std::string::npos; at += to.size())
+        file.content.replace(at, from.size(), to);
+    }
+    file.gzip = compressed(file.content);
+    file.tag = tag_of(file.content);
+  }
+  return page;
+}
+
+const Page& page() {
+  static const Page made = make_page();
+  return made;
+}
+
+// Under its version's address a file never changes. Elsewhere a browser asks again each time, and is told when nothing
+// has changed: a new binary's page is there at once.
+Response file_response(const Request& request, const std::string& name, const std::string& version = "") {
+  const auto found = page().files.find(name);
+  if (found == page().files.end()) throw not_found("The page has no file '" + name + "'.");
+  const File& file = found->second;
+  const bool gzip = request.header("accept-encoding").find("gzip") != std::string_view::npos;
+  const std::string tag = '"' + file.tag + (gzip ? "-gzip\"" : "\"");
   Response response;
   response.content_type = content_type(name);
   response.headers = {{"ETag", tag},
-                      {"Cache-Control", "no-cache"},
+                      {"Cache-Control", version == page().version ? "public, max-age=31536000, immutable" : "no-cache"},
+                      {"Vary", "Accept-Encoding"},
                       {"Content-Security-Policy", kPolicy},
                       {"X-Content-Type-Options", "nosniff"},
                       {"Referrer-Policy", "no-referrer"},
                       {"Cross-Origin-Opener-Policy", "same-origin"}};
-  if (request.header("if-none-match") == tag)
+  if (request.header("if-none-match") == tag) {
     response.status = 304;
-  else
-    response.body = content;
+    return response;
+  }
+  if (gzip) response.headers.emplace_back("Content-Encoding", "gzip");
+  response.body = gzip ? file.gzip : file.content;
   return response;
 }
 
@@ -60,6 +122,13 @@ void register_page(http::Router& router) {
       "GET", "/ui/{file}",
       [](Request& request) -> task<Response> {
         co_return file_response(request, request.captures.find("file")->second);
+      },
+      open);
+  router.add(
+      "GET", "/ui/{version}/{file}",
+      [](Request& request) -> task<Response> {
+        co_return file_response(request, request.captures.find("file")->second,
+                                request.captures.find("version")->second);
       },
       open);
 }

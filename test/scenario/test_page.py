@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -209,6 +210,15 @@ def test_page_is_cached_until_it_changes(api):
         answer = api.session.get(api.url + path)
         assert answer.status_code == 200 and "default-src 'none'" in answer.headers["Content-Security-Policy"]
         assert api.session.get(api.url + path, headers={"If-None-Match": answer.headers["ETag"]}).status_code == 304
+    # What the first file names is never asked for again, and is short on its way.
+    first = api.session.get(api.url + "/").text
+    script = re.search(r'src="(ui/[0-9a-f]{16}/app\.js)"', first)[1]
+    answer = api.session.get(f"{api.url}/{script}", headers={"Accept-Encoding": "gzip"})
+    assert "immutable" in answer.headers["Cache-Control"] and answer.headers["Content-Encoding"] == "gzip"
+    plain = api.session.get(f"{api.url}/{script}", headers={"Accept-Encoding": "identity"})
+    assert plain.text == answer.text and "Content-Encoding" not in plain.headers
+    old = api.session.get(api.url + "/ui/0123456789abcdef/app.js")
+    assert old.text == answer.text and old.headers["Cache-Control"] == "no-cache"
     assert api.session.get(api.url + "/ui/nothing.js").status_code == 404
     assert api.session.get(api.url + "/ui/..%2findex.html").status_code == 404
 

@@ -1,10 +1,11 @@
-// Times of Cairn's page in a real Chromium. Argument: JSON {url, browser, experiment, rounds}. Prints one JSON object.
+// Times of Cairn's page in a real Chromium. Argument: JSON {servers: [{url, experiment}], browser, rounds}. Of several servers each is
+// measured in turn, round by round. Prints one JSON array.
 import {chromium} from "playwright-core";
 
 const given = JSON.parse(process.argv[2]);
 
 // With nothing in the browser's cache: until what the page asked for is drawn.
-async function firstView(browser, address) {
+async function firstView(browser, url, address) {
   const context = await browser.newContext({viewport: {width: 1280, height: 800}});
   const page = await context.newPage(),
     session = await context.newCDPSession(page);
@@ -23,7 +24,7 @@ async function firstView(browser, address) {
       childList: true,
     });
   });
-  await page.goto(given.url + "/#" + address);
+  await page.goto(url + "/#" + address);
   await page.waitForFunction(() => document.querySelector("main table"));
   do await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => setTimeout(done, 20))));
   while (underWay > 0);
@@ -33,9 +34,9 @@ async function firstView(browser, address) {
 }
 
 // From the first to the last run, a screen every other frame; frames by the browser's own clock.
-async function scrolling(browser) {
+async function scrolling(browser, {url, experiment}) {
   const page = await browser.newPage({viewport: {width: 1280, height: 800}});
-  await page.goto(`${given.url}/#/experiments/${given.experiment}`);
+  await page.goto(`${url}/#/experiments/${experiment}`);
   await page.waitForFunction(() => document.querySelector(".virtual tbody tr"));
   // The renderer's own processor time, which another program's work does not lengthen.
   const session = await page.context().newCDPSession(page);
@@ -68,41 +69,50 @@ async function scrolling(browser) {
 }
 
 const median = (values) => [...values].sort((a, b) => a - b)[values.length >> 1];
+
+function viewOf(rounds) {
+  const ms = rounds.map((one) => one.ms);
+  return {
+    bytes: median(rounds.map((one) => one.bytes)),
+    requests: rounds[0].requests,
+    ms: median(ms),
+    ms_min: Math.min(...ms),
+    ms_max: Math.max(...ms),
+  };
+}
+
+function scrollOf(rounds) {
+  const frames = rounds.flatMap((one) => one.frames).sort((a, b) => a - b);
+  return {
+    rows: rounds[0].rows,
+    frames: frames.length,
+    cpu_ms_mean: rounds.reduce((sum, one) => sum + one.cpu_ms, 0) / frames.length,
+    ms_median: median(frames),
+    ms_p99: frames[Math.floor(frames.length * 0.99)],
+    ms_max: frames.at(-1),
+    ms_max_by_round: rounds.map((one) => Math.max(...one.frames)),
+    over_50_ms: frames.filter((one) => one > 50).length,
+    long_tasks: rounds.flatMap((one) => one.tasks).length,
+  };
+}
+
 const browser = await chromium.launch({executablePath: given.browser, args: ["--no-sandbox"]});
 try {
-  await firstView(browser, "/"); // the browser's own start is nobody's
-  const views = {};
-  for (const [name, address] of [
-    ["overview", "/"],
-    ["runs", `/experiments/${given.experiment}`],
-  ]) {
-    const rounds = [];
-    for (let i = 0; i < given.rounds; ++i) rounds.push(await firstView(browser, address));
-    views[name] = {
-      bytes: median(rounds.map((one) => one.bytes)),
-      requests: rounds[0].requests,
-      ms: median(rounds.map((one) => one.ms)),
-      ms_max: Math.max(...rounds.map((one) => one.ms)),
-    };
-  }
-  const rounds = [];
-  for (let i = 0; i < given.rounds; ++i) rounds.push(await scrolling(browser));
-  const frames = rounds.flatMap((one) => one.frames).sort((a, b) => a - b);
+  const found = given.servers.map(() => ({overview: [], runs: [], scroll: []}));
+  for (const {url} of given.servers) await firstView(browser, url, "/"); // the browser's own start is nobody's
+  for (let round = 0; round < given.rounds; ++round)
+    for (const [index, server] of given.servers.entries()) {
+      found[index].overview.push(await firstView(browser, server.url, "/"));
+      found[index].runs.push(await firstView(browser, server.url, `/experiments/${server.experiment}`));
+      found[index].scroll.push(await scrolling(browser, server));
+    }
   console.log(
-    JSON.stringify({
-      views,
-      scroll: {
-        rows: rounds[0].rows,
-        frames: frames.length,
-        cpu_ms_mean: rounds.reduce((sum, one) => sum + one.cpu_ms, 0) / frames.length,
-        ms_median: median(frames),
-        ms_p99: frames[Math.floor(frames.length * 0.99)],
-        ms_max: frames.at(-1),
-        ms_max_by_round: rounds.map((one) => Math.max(...one.frames)),
-        over_50_ms: frames.filter((one) => one > 50).length,
-        long_tasks: rounds.flatMap((one) => one.tasks).length,
-      },
-    }),
+    JSON.stringify(
+      found.map(({overview, runs, scroll}) => ({
+        views: {overview: viewOf(overview), runs: viewOf(runs)},
+        scroll: scrollOf(scroll),
+      })),
+    ),
   );
 } finally {
   await browser.close();
