@@ -258,9 +258,16 @@ void Authenticator::remember(const std::string& fingerprint) {
 bool only_reads(std::string_view method, std::string_view pattern) {
   if (method == "GET" || method == "HEAD") return true;
   // The last part of the routes that take a question as a body.
-  constexpr std::string_view kQuestions[] = {
-      "search",     "search-datasets", "graphql", "get-online-features", "retrieve-online-documents", "range",
-      "historical", "online",          "embed"};
+  constexpr std::string_view kQuestions[] = {"search",
+                                             "search-datasets",
+                                             "graphql",
+                                             "get-online-features",
+                                             "retrieve-online-documents",
+                                             "get-latest-versions",
+                                             "range",
+                                             "historical",
+                                             "online",
+                                             "embed"};
   return method == "POST" &&
          std::ranges::find(kQuestions, pattern.substr(pattern.rfind('/') + 1)) != std::end(kQuestions);
 }
