@@ -38,7 +38,9 @@ constexpr const char* kIdentity = "SELECT system_identifier FROM pg_control_syst
 constexpr const char* kTablespaces =
     "SELECT count(*) FROM pg_tablespace WHERE spcname NOT IN ('pg_default', 'pg_global')";
 constexpr const char* kNowMs = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
-constexpr const char* kSwitch = "SELECT pg_walfile_name(pg_switch_wal())";
+// Right behind another switch there is nothing to switch from: the segment would be one that was archived before.
+constexpr const char* kSwitch =
+    "SELECT pg_walfile_name(pg_switch_wal()) FROM pg_logical_emit_message(false, 'cairn backup', '')";
 constexpr const char* kArchiverFailure =
     "SELECT coalesce(last_failed_wal || ' at ' || last_failed_time, '') FROM pg_stat_archiver "
     "WHERE last_failed_time > coalesce(last_archived_time, '-infinity')";
