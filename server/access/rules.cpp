@@ -168,7 +168,7 @@ constexpr Rule kRules[] = {
     {"GET /health"},
     {"GET /version"},
     {"GET /"},
-    {"GET /ui/{file}"},
+    {"GET /ui/…"},
 
     // -- users and permissions: their handlers decide
     {"POST /mlflow/users/create"},
