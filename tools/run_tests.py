@@ -24,7 +24,10 @@ import xml.etree.ElementTree
 
 PROGRAM_SECONDS = 300  # a GoogleTest program or fuzzer that takes longer hangs
 PYTEST_SECONDS = 7200  # a single test of it has its own limit
-PYTEST_WORKERS = 2
+PYTEST_WORKERS = 3
+# They take longest: begun last, each would be waited for alone.
+LONG_FILES = ("test_page.py", "test_transfer.py", "test_demo.py", "test_partitions_kill.py", "test_tutorial.py", "test_vector_moving_in.py", "test_crash.py",
+              "test_churn.py", "test_concurrency.py", "test_versions.py", "test_R31_replicas.py", "test_R30_monitor.py")
 # They judge by times that they measure, and share pg_stat_statements, which is the whole server's.
 TUNER_PROGRAM = "tuner_pgtest"
 TUNER_FILES = re.compile(r"test_(tune_|workload|tutorial_performance)")
@@ -207,7 +210,7 @@ def main():
         gtests += programs(args.asan_bin.resolve(), ("core_test",))
     fuzzers = programs(args.fuzz_bin.resolve(), ("_fuzz",))
     python = str(ROOT / args.python) if "/" in args.python else args.python
-    files = sorted([*ROOT.glob("test/**/test_*.py"), *ROOT.glob("extension/test/t/test_*.py")])
+    files = sorted([*ROOT.glob("test/**/test_*.py"), *ROOT.glob("extension/test/t/test_*.py")], key=lambda f: (f.name not in LONG_FILES, f))
     regress = sorted(file.stem for file in ROOT.glob("extension/test/sql/*.sql"))
     tally = Tally()
 

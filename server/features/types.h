@@ -20,7 +20,7 @@ enum class ValueType {
   kDouble,
   kFloat,
   kBool,
-  kUnixTimestamp,  // microseconds since 1970 in the database, seconds in JSON
+  kUnixTimestamp,  // seconds since 1970
   kUuid,
   kJson,  // any JSON, maps too
   kBytesList,

@@ -191,10 +191,10 @@ def folder():
 
 
 def test_page_asks_for_credentials(folder, npm_modules, browser):
-    entries = [subprocess.run([os.environ["CAIRN_BIN"], "credentials", "user", name], input="right horse\n", capture_output=True, text=True, check=True).stdout
-               for name in ("ann", "rob")]
+    entries = [subprocess.run([os.environ["CAIRN_BIN"], "credentials", "user", name, "--role", role], input="right horse\n", capture_output=True,
+                              text=True, check=True).stdout for name, role in (("ann", "writer"), ("rob", "reader"))]
     file = folder / "credentials.toml"
-    file.write_text("".join(entries) + 'role = "reader"\n')
+    file.write_text("".join(entries))
     file.chmod(0o600)
     running = servers.start_cairn(folder, "--credentials", str(file))
     try:
