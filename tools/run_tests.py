@@ -133,7 +133,7 @@ def run_pytest(python, options, files, workers, tally):
     """As many files at a time as there are workers, each whole in one process: most tests wait for a server more than they work."""
     with tempfile.TemporaryDirectory() as folder:
         report = pathlib.Path(folder, "report.xml")
-        code = run([python, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--numprocesses={workers}", "--dist=loadfile",
+        code = run([python, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--numprocesses={workers}", "--dist=loadfile", "--no-loadscope-reorder",
                     "--timeout=300", "--durations=10", f"--junitxml={report}", *options, *files],
                    PYTEST_SECONDS, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
         add_pytest_report(code, report, tally)

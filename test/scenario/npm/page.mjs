@@ -482,7 +482,7 @@ const SIGNED = {
       .click();
     const dialog = page.getByRole("alertdialog");
     await dialog.getByRole("button", {name: "End the session"}).click();
-    await dialog.getByRole("alert").getByText("rob may").waitFor();
+    await dialog.getByRole("alert").getByText("This is for admins, and rob is none").waitFor();
     expect(await dialog.getByRole("button", {name: "End the session"}).isDisabled(), "it may be tried again");
   },
 };
