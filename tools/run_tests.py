@@ -24,7 +24,7 @@ import xml.etree.ElementTree
 
 PROGRAM_SECONDS = 300  # a GoogleTest program or fuzzer that takes longer hangs
 PYTEST_SECONDS = 7200  # a single test of it has its own limit
-PYTEST_WORKERS = 3
+PYTEST_WORKERS = 2
 # They take longest: begun last, each would be waited for alone.
 LONG_FILES = ("test_page.py", "test_transfer.py", "test_demo.py", "test_partitions_kill.py", "test_tutorial.py", "test_vector_moving_in.py", "test_crash.py",
               "test_churn.py", "test_concurrency.py", "test_versions.py", "test_R31_replicas.py", "test_R30_monitor.py")
