@@ -91,8 +91,7 @@ def error_of_fixture():
 @pytest.fixture(scope="session")
 def npm_modules():
     """The build folder with npm/*.js and npm/*.mjs beside the modules that package-lock.json pins; installed once."""
-    if not shutil.which("npm"):
-        pytest.skip("npm is not installed: ./dev setup")
+    assert shutil.which("npm"), "npm is not installed: ./dev setup"
     source = pathlib.Path(__file__).parent / "npm"
     installed = pathlib.Path(os.environ.get("CAIRN_SOURCE_DIR", source.parents[2])) / "build" / "npm"
     installed.mkdir(parents=True, exist_ok=True)

@@ -45,8 +45,7 @@ ABSENT_HERE = {"pg_replication_slots_active", "pg_replication_slots_pg_wal_lsn_d
 
 def tool(name):
     path = shutil.which(name)
-    if path is None:
-        pytest.skip(f"{name} is not installed")
+    assert path is not None, f"{name} is not installed: ./dev setup"
     return path
 
 

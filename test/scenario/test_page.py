@@ -32,8 +32,7 @@ BROWSER_SECONDS = 280
 @pytest.fixture(scope="module")
 def browser():
     found = shutil.which("chromium")
-    if not found:
-        pytest.skip("chromium is not installed: ./dev setup")
+    assert found, "chromium is not installed: ./dev setup"
     return found
 
 
