@@ -133,7 +133,7 @@ class Creation {
     session_.query("ALTER SYSTEM SET archive_timeout = '5min'");
     session_.query("SELECT pg_reload_conf()");
     try {
-      wait_for_archive(session_.value(kSwitch));
+      wait_for_first_segment();
     } catch (...) {
       for (const char* name : {"archive_command", "archive_timeout"})
         session_.query(std::string("ALTER SYSTEM RESET ") + name);
@@ -142,21 +142,34 @@ class Creation {
     }
   }
 
+  // The archiver hears of its new command a moment after pg_reload_conf() has returned. A segment that it has put
+  // nowhere until then will not be archived again: another one is waited for.
+  void wait_for_first_segment() {
+    const auto until = steady_clock::now() + kArchivePatience;
+    for (std::string segment = session_.value(kSwitch); !archived(segment); std::this_thread::sleep_for(10ms)) {
+      if (steady_clock::now() > until) throw not_archived(segment);
+      if (session_.value(kArchived, {segment}) == "t" && !archived(segment)) segment = session_.value(kSwitch);
+    }
+  }
+
   void wait_for_archive(const std::string& segment) {
     const auto until = steady_clock::now() + kArchivePatience;
-    while (pgbackrest_ ? session_.value(kArchived, {segment}) != "t" : !fs::exists(repository_.wal() / segment)) {
-      if (steady_clock::now() > until) {
-        const auto failure = session_.query(kArchiverFailure);
-        throw Error(
-            ErrorCode::kTemporarilyUnavailable,
+    for (; !archived(segment); std::this_thread::sleep_for(10ms))
+      if (steady_clock::now() > until) throw not_archived(segment);
+  }
+
+  bool archived(const std::string& segment) {
+    return pgbackrest_ ? pgbackrest_->last_segment() >= segment : fs::exists(repository_.wal() / segment);
+  }
+
+  Error not_archived(const std::string& segment) {
+    const auto failure = session_.query(kArchiverFailure);
+    return {ErrorCode::kTemporarilyUnavailable,
             fmt::format("the WAL segment {} has not come into {} within a minute{}: see PostgreSQL's log in {}/log, "
                         "and whether its user {} may write there",
                         segment, repository_.directory().string(),
                         failure.empty() ? "" : "; the last failure: " + failure[0][0].value_or(""), options_.data_dir,
-                        cluster::postgres_os_user().name));
-      }
-      std::this_thread::sleep_for(10ms);
-    }
+                        cluster::postgres_os_user().name)};
   }
 
   void name_it() {

@@ -104,6 +104,11 @@ std::string PgBackRest::fetch_command(const fs::path& data) const {
 
 std::string PgBackRest::info() const { return run({"info", "--output=json"}); }
 
+std::string PgBackRest::last_segment() const {
+  const json::Document document(info());
+  return text_at(document.root(), "/0/archive/0/max");
+}
+
 PgBackRest::Set PgBackRest::make(const std::string& id, bool full) const {
   run({"backup", std::string("--type=") + (full ? "full" : "incr"), "--no-expire-auto",
        fmt::format("--annotation={}={}", kNote, id)});

@@ -24,6 +24,8 @@ class PgBackRest {
   void prepare(const Server& server) const;
   // As PostgreSQL's setting.
   std::string archive_command() const;
+  // The newest one in its archive; empty where there is none.
+  std::string last_segment() const;
 
   // One backup in its repository.
   struct Set {
