@@ -222,22 +222,22 @@ Collector slots() {
 }
 
 // One pass: the first row is of all statements. Statement ids are summed over how they were called (toplevel); those of
-// databases that are gone would be one series twice.
+// databases that are gone would be one series twice. There may be thousands, of which few are shown: numbers are summed
+// as float8, and names looked up when those few are chosen.
 Collector statements(const DatabaseFacts& facts) {
   const char* shared = facts.statements_shared_names ? "shared_" : "";
   return {"stat_statements",
           fmt::format(
-              "WITH s AS MATERIALIZED (SELECT * FROM {0}.pg_stat_statements(false)) SELECT '{{}}'::text[], ARRAY[NULL, "
-              "NULL, NULL, NULL, NULL, slow, slow, n]::float8[] FROM (SELECT count(*) FILTER (WHERE mean_exec_time > "
-              "100) AS"
-              " slow, count(*) AS n FROM s) a UNION ALL SELECT ARRAY[pg_get_userbyid(userid), datname,"
-              " queryid::text], ARRAY[calls, seconds, rows, reading, writing, NULL, NULL, NULL]::float8[] FROM (SELECT "
-              "userid,"
-              " datname, queryid, sum(calls) AS calls, sum(total_exec_time) / 1000 AS"
-              " seconds, sum(rows) AS rows, sum({1}blk_read_time) / 1000 AS reading, sum({1}blk_write_time) / 1000 AS "
-              "writing"
-              " FROM s JOIN pg_database d ON d.oid = s.dbid WHERE queryid IS NOT NULL GROUP BY 1, 2, 3 ORDER BY 5 DESC "
-              "LIMIT {2}) t",
+              "WITH s AS MATERIALIZED (SELECT userid, dbid, queryid, calls, total_exec_time, mean_exec_time, rows,"
+              " {1}blk_read_time AS reading, {1}blk_write_time AS writing FROM {0}.pg_stat_statements(false))"
+              " SELECT '{{}}'::text[], ARRAY[NULL, NULL, NULL, NULL, NULL, slow, slow, n]::float8[] FROM (SELECT"
+              " count(*) FILTER (WHERE mean_exec_time > 100) AS slow, count(*) AS n FROM s) a UNION ALL"
+              " SELECT ARRAY[pg_get_userbyid(userid), (SELECT datname FROM pg_database WHERE oid = dbid),"
+              " queryid::text], ARRAY[calls, seconds, rows, reading, writing, NULL, NULL, NULL] FROM (SELECT userid,"
+              " dbid, queryid, sum(calls::float8) AS calls, sum(total_exec_time) / 1000 AS seconds,"
+              " sum(rows::float8) AS rows, sum(reading) / 1000 AS reading, sum(writing) / 1000 AS writing FROM s"
+              " WHERE queryid IS NOT NULL AND dbid IN (SELECT oid FROM pg_database) GROUP BY 1, 2, 3 ORDER BY 5 DESC"
+              " LIMIT {2}) t",
               facts.statements_schema, shared, kMostStatements),
           {"user", "datname", "queryid"},
           {{"pg_stat_statements_calls_total", "counter", "Times that a statement ran."},

@@ -30,7 +30,8 @@ constexpr const char* kLocked =
     "NULL"
     " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) ";
 
-// The view pg_stat_user_tables would count for every table; its functions are asked for the largest alone.
+// The view pg_stat_user_tables would count for every table; its functions are asked for the largest alone. What is a
+// numeric by nature (a sum of bigint, extract) is asked for as float8: that conversion would be the larger part.
 Collector user_tables() {
   Collector collector{
       "stat_user_tables",
@@ -38,20 +39,21 @@ Collector user_tables() {
       " pg_stat_get_tuples_returned(t.oid), i.scans, i.fetched + pg_stat_get_tuples_fetched(t.oid),"
       " pg_stat_get_tuples_inserted(t.oid), pg_stat_get_tuples_updated(t.oid), pg_stat_get_tuples_deleted(t.oid),"
       " pg_stat_get_tuples_hot_updated(t.oid), pg_stat_get_live_tuples(t.oid), pg_stat_get_dead_tuples(t.oid),"
-      " pg_stat_get_mod_since_analyze(t.oid), coalesce(extract(epoch FROM pg_stat_get_last_vacuum_time(t.oid)), 0),"
-      " coalesce(extract(epoch FROM pg_stat_get_last_autovacuum_time(t.oid)), 0),"
-      " coalesce(extract(epoch FROM pg_stat_get_last_analyze_time(t.oid)), 0),"
-      " coalesce(extract(epoch FROM pg_stat_get_last_autoanalyze_time(t.oid)), 0), pg_stat_get_vacuum_count(t.oid),"
+      " pg_stat_get_mod_since_analyze(t.oid), coalesce(date_part('epoch', pg_stat_get_last_vacuum_time(t.oid)), 0),"
+      " coalesce(date_part('epoch', pg_stat_get_last_autovacuum_time(t.oid)), 0),"
+      " coalesce(date_part('epoch', pg_stat_get_last_analyze_time(t.oid)), 0),"
+      " coalesce(date_part('epoch', pg_stat_get_last_autoanalyze_time(t.oid)), 0), pg_stat_get_vacuum_count(t.oid),"
       " pg_stat_get_autovacuum_count(t.oid), pg_stat_get_analyze_count(t.oid), pg_stat_get_autoanalyze_count(t.oid),"
       " pg_stat_get_blocks_fetched(t.oid) - pg_stat_get_blocks_hit(t.oid), pg_stat_get_blocks_hit(t.oid), i.read, "
       "i.hit,"
       " pg_stat_get_blocks_fetched(t.reltoastrelid) - pg_stat_get_blocks_hit(t.reltoastrelid),"
       " pg_stat_get_blocks_hit(t.reltoastrelid)]::float8[] FROM " +
           largest("'r', 'm'", kMostTables) +
-          " t LEFT JOIN LATERAL (SELECT sum(pg_stat_get_numscans(indexrelid)) AS scans,"
-          " coalesce(sum(pg_stat_get_tuples_fetched(indexrelid)), 0) AS fetched, "
-          "sum(pg_stat_get_blocks_fetched(indexrelid) -"
-          " pg_stat_get_blocks_hit(indexrelid)) AS read, sum(pg_stat_get_blocks_hit(indexrelid)) AS hit FROM pg_index"
+          " t LEFT JOIN LATERAL (SELECT sum(pg_stat_get_numscans(indexrelid)::float8) AS scans,"
+          " coalesce(sum(pg_stat_get_tuples_fetched(indexrelid)::float8), 0) AS fetched, "
+          "sum((pg_stat_get_blocks_fetched(indexrelid) -"
+          " pg_stat_get_blocks_hit(indexrelid))::float8) AS read, sum(pg_stat_get_blocks_hit(indexrelid)::float8) AS "
+          "hit FROM pg_index"
           " WHERE indrelid = t.oid) i ON true",
       {"datname", "schemaname", "relname"},
       {{"pg_stat_user_tables_seq_scan", "counter", "Sequential scans."},
