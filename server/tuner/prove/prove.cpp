@@ -353,11 +353,15 @@ class Prover {
     const Change& change = advice_.changes[position];
     changes_.take_back(position);
     std::vector<StatementProof> alone;
-    for (size_t i = 0; i < tried_.size() && alone.size() < kAlone; ++i) {
+    for (size_t i = 0, runs = 0; i < tried_.size() && runs < kAlone; ++i) {
       const Tried& tried = tried_[i];
       const bool concerned = change.table.name.empty() || tried.after.read.contains(change.table.name);
       if (!proof_.statements[i].not_run.empty() || !concerned) continue;
-      const Compared compared = compare(measure(session_, tried.runnable, limits()), tried.after, options_.seed);
+      ++runs;
+      const Measured without = measure(session_, tried.runnable, limits());
+      if (change.kind == ChangeKind::kStatistics && without.nodes == tried.after.nodes)
+        continue;  // it cannot be of them
+      const Compared compared = compare(without, tried.after, options_.seed);
       StatementProof& proof = alone.emplace_back();
       proof.statement = i;
       proof.calls = advice_.statements[i].calls;
@@ -369,7 +373,9 @@ class Prover {
     }
     changes_.make(position);
     ChangeVerdict verdict = judge(position, alone);
-    if (alone.empty()) verdict.reason = "no statement that was run reads " + change.table.name;
+    if (alone.empty())
+      verdict.reason = change.kind == ChangeKind::kStatistics ? "no statement that was run has another plan with it"
+                                                              : "no statement that was run reads " + change.table.name;
     if (change.kind == ChangeKind::kDropIndex && verdict.slower.empty() && verdict.saved_ms >= 0) {
       verdict.verdict = Verdict::kKept;
       verdict.reason = fmt::format("{} statements were run without it, and none got slower", alone.size());

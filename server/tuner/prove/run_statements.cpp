@@ -117,6 +117,7 @@ void read_plan(Session& session, const Runnable& statement, size_t set, Measured
   if (measured.plan.nodes.empty()) measured.plan = sketch_of(plan);
   measured.blocks += plan.root.buffers.shared_hit + plan.root.buffers.shared_read;
   for (const PlanNode* node : plan_nodes(plan)) {
+    measured.nodes.push_back(node->title());
     if (!node->index.empty()) measured.used.insert(node->index);
     if (node->relation.empty()) continue;
     measured.read.insert(node->relation);

@@ -35,13 +35,14 @@ struct SetRun {
 };
 
 struct Measured {
-  std::vector<SetRun> sets = {};     // as Runnable::sets
-  std::set<std::string> used = {};   // names of indexes and of relations in the plans
-  std::set<TableName> written = {};  // tables
-  std::set<std::string> read = {};   // names of relations
-  int64_t blocks = 0;                // of one run of each set
-  PlanSketch plan = {};              // of the first set
-  std::string failure = {};          // of the first set that failed
+  std::vector<SetRun> sets = {};        // as Runnable::sets
+  std::set<std::string> used = {};      // names of indexes and of relations in the plans
+  std::set<TableName> written = {};     // tables
+  std::set<std::string> read = {};      // names of relations
+  int64_t blocks = 0;                   // of one run of each set
+  PlanSketch plan = {};                 // of the first set
+  std::vector<std::string> nodes = {};  // of all sets' plans, from the top: what they are, not what they took
+  std::string failure = {};             // of the first set that failed
 };
 
 struct RunLimits {
