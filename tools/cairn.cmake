@@ -36,11 +36,20 @@ function(cairn_module name)
   endif()
 endfunction()
 
-# One precompiled header for all of the server, made with cairn_base.
+# One precompiled header for all of the server, made with cairn_base, and several sources compiled as one.
 function(cairn_precompile target)
   if(NOT CAIRN_BUILD_ONCE)
     return()
   endif()
+  get_target_property(sources ${target} SOURCES)
+  execute_process(COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tools/unity_groups.py ${sources}
+                  OUTPUT_VARIABLE groups OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
+  string(REPLACE "\n" ";" groups "${groups}")
+  foreach(line ${groups})
+    string(REGEX MATCH "^([0-9]+) (.*)$" line "${line}")
+    set_source_files_properties(${CMAKE_MATCH_2} PROPERTIES UNITY_GROUP group_${CMAKE_MATCH_1})
+  endforeach()
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE GROUP)
   if(target STREQUAL cairn_base)
     target_precompile_headers(cairn_base PRIVATE <algorithm> <chrono> <cmath> <filesystem> <fstream> <functional> <iostream> <map> <memory>
                               <optional> <random> <set> <span> <sstream> <string> <unordered_map> <variant> <vector> <fmt/format.h> <fmt/chrono.h>

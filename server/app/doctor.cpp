@@ -84,7 +84,7 @@ void check_installation(const ServerConfig& config, Findings& findings) {
 void check_disk(const std::string& directory, const char* what, Findings& findings) {
   fs::path existing = fs::absolute(directory);
   while (!fs::exists(existing)) existing = existing.parent_path();
-  if (access(existing.c_str(), W_OK | X_OK) != 0) {
+  if (::access(existing.c_str(), W_OK | X_OK) != 0) {
     findings.problem(std::string(what) + " " + directory + " cannot be written",
                      "give " + existing.string() + " to the user that runs the server");
     return;

@@ -185,7 +185,7 @@ class RegistryWriter {
 
 // -- In ----------------------------------------------------------------------------------------------------------
 
-struct Feature {
+struct FeastFeature {
   std::string name, type, description, metric;
   uint64_t feast_type = 0, vector_length = 0;
   bool vector = false;
@@ -199,7 +199,7 @@ struct Object {
   double ttl_s = 0;
   std::map<std::string, std::string> tags;
   std::vector<std::string> entities;
-  std::vector<Feature> features, entity_columns;
+  std::vector<FeastFeature> features, entity_columns;
   std::vector<std::pair<std::string, std::vector<std::string>>> projections;  // view, features; none: all
 };
 
@@ -213,8 +213,8 @@ void read_tag(std::map<std::string, std::string>& tags, std::string_view entry) 
   tags[key] = value;
 }
 
-Feature read_feature(std::string_view bytes) {
-  Feature feature;
+FeastFeature read_feature(std::string_view bytes) {
+  FeastFeature feature;
   Reader reader(bytes);
   while (const auto field = reader.next()) {
     if (field->number == 1) feature.name = field->text();
@@ -333,7 +333,7 @@ class RegistryReader {
   void read_objects(std::string_view registry);
   void write_entities(json::Writer& out);
   void write_views(json::Writer& out);
-  void write_feature(json::Writer& out, const Feature& feature) const;
+  void write_feature(json::Writer& out, const FeastFeature& feature) const;
   void write_services(json::Writer& out);
   bool is_wanted(const Object& object) const { return object.project.empty() || object.project == project_; }
   void leave_out(const std::string& what, const std::string& why) { left_out_.push_back(what + ": " + why); }
@@ -370,7 +370,7 @@ void RegistryReader::write_entities(json::Writer& out) {
   for (const Object& view : views_) {
     if (!is_wanted(view)) continue;
     used.insert(view.entities.begin(), view.entities.end());
-    for (const Feature& column : view.entity_columns) key_types.emplace(column.name, column.feast_type);
+    for (const FeastFeature& column : view.entity_columns) key_types.emplace(column.name, column.feast_type);
   }
   out.key("entities");
   out.begin_array();
@@ -393,7 +393,7 @@ void RegistryReader::write_entities(json::Writer& out) {
 // Feast takes any name; one that is none of these goes by the default.
 const std::set<std::string> kMetrics = {"cosine", "inner_product", "l2"};
 
-void RegistryReader::write_feature(json::Writer& out, const Feature& feature) const {
+void RegistryReader::write_feature(json::Writer& out, const FeastFeature& feature) const {
   out.begin_object();
   out.field("name", feature.name);
   out.field("value_type", feature.type);
@@ -411,8 +411,8 @@ void RegistryReader::write_views(json::Writer& out) {
   out.begin_array();
   for (const Object& view : views_) {
     if (!is_wanted(view)) continue;
-    std::vector<Feature> features;
-    for (const Feature& feature : view.features) {
+    std::vector<FeastFeature> features;
+    for (const FeastFeature& feature : view.features) {
       if (feature.type.empty())
         leave_out("feature " + view.name + ":" + feature.name,
                   "no type here is Feast's number " + std::to_string(feature.feast_type));
@@ -435,7 +435,7 @@ void RegistryReader::write_views(json::Writer& out) {
     out.end_array();
     out.key("features");
     out.begin_array();
-    for (const Feature& feature : features) {
+    for (const FeastFeature& feature : features) {
       write_feature(out, feature);
       written_[view.name].insert(feature.name);
     }

@@ -15,7 +15,7 @@ IndexDefinition index_on(const std::string& table, const std::vector<std::string
 
 // Each statement has a cost without indexes and plans that use some; a plan is there when its indexes are, or wider
 // ones.
-class Table : public CostModel {
+class CostTable : public CostModel {
  public:
   struct Way {
     double cost;
@@ -54,7 +54,7 @@ class Table : public CostModel {
   }
 };
 
-ChoiceProblem problem_of(const Table& model, std::vector<IndexDefinition> candidates) {
+ChoiceProblem problem_of(const CostTable& model, std::vector<IndexDefinition> candidates) {
   ChoiceProblem problem;
   std::set<TableName> tables;
   for (const IndexDefinition& candidate : candidates) tables.insert(candidate.table);
@@ -79,7 +79,7 @@ const RejectedIndex& rejection_of(const Choice& choice, const IndexDefinition& i
 
 TEST(Choose, TakesWhatHelpsWithTwoQuestionsAStatement) {
   const auto a = index_on("t", {"a"}), b = index_on("t", {"b"}), c = index_on("t", {"c"});
-  Table model;
+  CostTable model;
   model.statements = {{{1000, {}}, {10, {a}}}, {{1000, {}}, {20, {b}}, {15, {a, b}}}};
   const Choice choice = choose(problem_of(model, {a, b, c}), model);
   EXPECT_EQ(set_of(choice), (std::set{a, b}));
@@ -95,7 +95,7 @@ TEST(Choose, TakesWhatHelpsWithTwoQuestionsAStatement) {
 
 TEST(Choose, LeavesATableAloneWhoseWritesWouldLoseMore) {
   const auto hot = index_on("written", {"a"}), calm = index_on("read", {"a"});
-  Table model;
+  CostTable model;
   model.statements = {{{1000, {}}, {10, {hot}}}, {{1000, {}}, {10, {calm}}}};
   ChoiceProblem problem = problem_of(model, {hot, calm});
   problem.write_ms = [&](const IndexDefinition& index) { return index.table.name == "written" ? 1500.0 : 5.0; };
@@ -108,7 +108,7 @@ TEST(Choose, LeavesATableAloneWhoseWritesWouldLoseMore) {
 
 TEST(Choose, KeepsToTheLimitOfWriteCost) {
   const auto a = index_on("t", {"a"}), b = index_on("t", {"b"});
-  Table model;
+  CostTable model;
   model.statements = {{{1000, {}}, {10, {a}}}, {{1000, {}}, {200, {b}}}};
   ChoiceProblem problem = problem_of(model, {a, b});
   problem.write_ms = [](const IndexDefinition&) { return 60.0; };
@@ -120,7 +120,7 @@ TEST(Choose, KeepsToTheLimitOfWriteCost) {
 
 TEST(Choose, WidensAndMergesWhereThatIsSmaller) {
   const auto a = index_on("t", {"a"}), ab = index_on("t", {"a", "b"}), ba = index_on("t", {"b", "a"});
-  Table model;
+  CostTable model;
   model.statements = {{{1000, {}}, {10, {a}}}, {{1000, {}}, {10, {ab}}}};
   EXPECT_EQ(set_of(choose(problem_of(model, {a, ab}), model)), std::set{ab});
 
@@ -133,14 +133,14 @@ TEST(Choose, WidensAndMergesWhereThatIsSmaller) {
 
 TEST(Choose, DoesNotHideALargeGainOfOneStatementBehindTheSum) {
   const auto a = index_on("t", {"a"}), b = index_on("t", {"b"}), c = index_on("t", {"c"});
-  Table model;
+  CostTable model;
   model.statements = {{{1e6, {}}, {10, {a}}}, {{1000, {}}, {660, {b}}}, {{1000, {}}, {990, {c}}}};
   EXPECT_EQ(set_of(choose(problem_of(model, {a, b, c}), model)), (std::set{a, b}));
 }
 
 TEST(Choose, SaysWhatItHadNoTimeFor) {
   const auto a = index_on("t", {"a"}), b = index_on("t", {"b"});
-  Table model;
+  CostTable model;
   model.statements = {{{1000, {}}, {10, {a}}}, {{1000, {}}, {10, {b}}}};
   ChoiceProblem problem = problem_of(model, {a, b});
   problem.calls_max = 4;
@@ -153,7 +153,7 @@ TEST(Choose, SaysWhatItHadNoTimeFor) {
 }
 
 TEST(Choose, RefusesWhatHasNoSize) {
-  struct NoSize : Table {
+  struct NoSize : CostTable {
     std::optional<int64_t> bytes(const IndexDefinition&) override { return std::nullopt; }
   } model;
   const auto a = index_on("t", {"a"});
@@ -165,7 +165,7 @@ TEST(Choose, RefusesWhatHasNoSize) {
 
 TEST(Choose, TakesAPartOfWhatIsTooLargeAlone) {
   const auto a = index_on("t", {"a"}), ab = index_on("t", {"a", "b"});
-  Table model;
+  CostTable model;
   model.statements = {{{1000, {}}, {100, {a}}, {10, {ab}}}};
   model.sizes = {{a, 100}, {ab, 200}};
   ChoiceProblem problem = problem_of(model, {ab});
@@ -177,7 +177,7 @@ TEST(Choose, TakesAPartOfWhatIsTooLargeAlone) {
 
 // Eighty statements and a hundred indexes, of which there is room for a quarter.
 TEST(Choose, AsksFewQuestionsOfALargeProblem) {
-  Table model;
+  CostTable model;
   std::vector<IndexDefinition> candidates;
   for (int i = 0; i < 100; ++i) candidates.push_back(index_on("t" + std::to_string(i % 4), {"c" + std::to_string(i)}));
   for (int i = 0; i < 80; ++i)
@@ -199,7 +199,7 @@ TEST(Choose, AsksFewQuestionsOfALargeProblem) {
 }
 
 struct Instance {
-  Table model;
+  CostTable model;
   ChoiceProblem problem;
 };
 
@@ -216,7 +216,7 @@ Instance random_instance(std::mt19937_64& random) {
   for (const IndexDefinition& index : indexes) made.model.sizes[index] = static_cast<int64_t>(uniform(20, 200));
   for (int i = 0; i < 8; ++i) {
     const double cost = uniform(100, 2000);
-    std::vector<Table::Way> ways = {{cost, {}}};
+    std::vector<CostTable::Way> ways = {{cost, {}}};
     for (int way = 0; way < 3; ++way) {
       std::vector<IndexDefinition> uses;
       for (int part = 0; part < 1 + way / 2; ++part) uses.push_back(indexes[random() % indexes.size()]);

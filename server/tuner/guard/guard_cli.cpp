@@ -74,14 +74,14 @@ task<Measured> measure(db::Connection& connection, const GuardOptions& options, 
   co_return measured;
 }
 
-struct Reading {
+struct GuardReading {
   int64_t server_version = 0;
   std::vector<Measured> statements = {};
 };
 
-Reading read_all(const GuardOptions& options) {
-  const auto work = [](const GuardOptions& how) -> task<Reading> {
-    Reading reading;
+GuardReading read_all(const GuardOptions& options) {
+  const auto work = [](const GuardOptions& how) -> task<GuardReading> {
+    GuardReading reading;
     const auto connection = co_await db::Connection::connect(how.connection_string);
     const db::Rows version = co_await connection->query(kVersion);
     reading.server_version = version.integer(0, 0);
@@ -93,7 +93,7 @@ Reading read_all(const GuardOptions& options) {
   for (const GuardedText& statement : options.statements)
     if (!names.insert(statement.name).second) throw invalid("two statements have the name " + statement.name);
   Reactor reactor;
-  Reading reading = reactor.block_on(work(options));
+  GuardReading reading = reactor.block_on(work(options));
   std::ranges::sort(reading.statements, {}, [](const Measured& one) { return one.statement.name; });
   return reading;
 }
@@ -129,7 +129,7 @@ void store(const std::string& path, const GuardFile& guard) {
   if (!file || failure) throw Error(ErrorCode::kInvalidState, "cannot write " + path + ": give another --file");
 }
 
-std::vector<GuardVerdict> verdicts(const GuardFile& file, const Reading& reading, const GuardLimits& limits) {
+std::vector<GuardVerdict> verdicts(const GuardFile& file, const GuardReading& reading, const GuardLimits& limits) {
   std::vector<GuardVerdict> all;
   std::set<std::string> seen;
   for (const Measured& measured : reading.statements) {
@@ -195,7 +195,7 @@ void write(const GuardVerdict& verdict, json::Writer& writer) {
 }  // namespace
 
 int run_guard_save(const GuardOptions& options, std::ostream& out) {
-  const Reading reading = read_all(options);
+  const GuardReading reading = read_all(options);
   GuardFile file{.server_version = reading.server_version, .statements = {}};
   for (const Measured& measured : reading.statements) {
     if (!measured.failure.empty())
@@ -217,7 +217,7 @@ int run_guard_save(const GuardOptions& options, std::ostream& out) {
 
 int run_guard_check(const GuardOptions& options, std::ostream& out) {
   const GuardFile file = load(options.file);
-  const Reading reading = read_all(options);
+  const GuardReading reading = read_all(options);
   const std::vector<GuardVerdict> all = verdicts(file, reading, options.limits);
   const auto failing = std::ranges::count_if(all, &GuardVerdict::fails);
   const bool other_version = file.server_version / 10000 != reading.server_version / 10000;
