@@ -46,6 +46,7 @@ def main():
             sql.execute(f"CREATE TABLE many.t{n} (id int PRIMARY KEY, a int, b text, c timestamptz); CREATE INDEX ON many.t{n} (a);"
                         f" INSERT INTO many.t{n} SELECT g, g, 'x' || g, now() FROM generate_series(1, 100) g")
         sql.execute("ANALYZE")
+        sql.execute("SELECT pg_stat_statements_reset()")  # making the tables were statements too
         for n in range(wanted.statements):
             columns = " OR ".join(f"a = {i}" for i in range(n // wanted.tables + 1))
             sql.execute(f"SELECT a, b FROM many.t{n % wanted.tables} WHERE {columns}")
