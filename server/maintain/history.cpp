@@ -141,6 +141,17 @@ task<std::optional<std::string>> History::last_report(std::string job) {
   co_return rows.empty() ? std::nullopt : std::optional(rows.text(0, 0));
 }
 
+constexpr Statement kLastEnding{"maintain_last_ending", R"(/* cairn tune */
+SELECT extract(epoch FROM started_at)::int8, state = 'done', coalesce(summary, '') FROM maintenance.runs
+WHERE job = $1 AND state IN ('done', 'failed') ORDER BY started_at DESC LIMIT 1)"};
+
+task<std::optional<Ending>> History::last_ending(std::string job) {
+  Params params = Params::of(job);
+  const Rows rows = co_await pool_.query(kLastEnding, std::move(params));
+  if (rows.empty()) co_return std::nullopt;
+  co_return Ending{.started_s = rows.integer(0, 0), .good = rows.boolean(0, 1), .summary = rows.text(0, 2)};
+}
+
 constexpr Statement kPurge{"maintain_purge", R"(/* cairn tune */
 DELETE FROM maintenance.runs WHERE started_at < now() - interval '400 days' AND state <> 'running')"};
 

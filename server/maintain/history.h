@@ -23,6 +23,12 @@ struct JobRow {
   std::string last_summary = {};
 };
 
+struct Ending {
+  int64_t started_s = 0;
+  bool good = false;  // done, not failed
+  std::string summary = {};
+};
+
 struct JobChange {
   std::string name = {};
   std::optional<std::string> schedule = {};
@@ -49,6 +55,8 @@ class History {
   task<std::string> run(int64_t run_id);
   // The report of the job's last run that was done, as JSON.
   task<std::optional<std::string>> last_report(std::string job);
+  // Of the job's last run that came to an end by itself: what is under way, or was stopped, says nothing.
+  task<std::optional<Ending>> last_ending(std::string job);
   task<> purge();
 
  private:

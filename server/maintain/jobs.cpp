@@ -92,11 +92,7 @@ task<Monthly> do_month(db::Pool& pool, Run* run, Maintainer* maintainer, std::op
   }
   month.now = co_await read_baseline(pool, month.plan.notes);
   History history(pool);
-  if (co_await history.exists()) {
-    std::vector<JobRow> jobs = co_await history.jobs();
-    for (JobRow& job : jobs)
-      if (job.name == kBackupVerify) month.verified = std::move(job);
-  }
+  if (co_await history.exists()) month.verified = co_await history.last_ending(std::string(kBackupVerify));
   month.checks = check_month(month, run != nullptr);
   co_return month;
 }

@@ -171,19 +171,19 @@ Check check_thresholds(const Monthly& month) {
 
 // Known only by restoring it: the job backup-verify does, where the server knows of a backup.
 Check check_backup(const Monthly& month) {
-  const JobRow job = month.verified.value_or(JobRow());
-  if (!job.last_started_s)
+  if (!month.verified)
     return {.name = "backup",
             .state = CheckState::kByHand,
             .what = {"that a backup can be restored is known only by restoring it"},
             .to_do = {"cairn backup verify"}};
   Check check{.name = "backup"};
+  const Ending& last = *month.verified;
   check.what.push_back(
-      fmt::format("verified {} UTC: {}: {}", shown_time(*job.last_started_s), job.last_state, job.last_summary));
-  const int64_t age_s = month.now.taken_at_ms / 1000 - *job.last_started_s;
+      fmt::format("verified {} UTC: {}: {}", shown_time(last.started_s), last.good ? "done" : "failed", last.summary));
+  const int64_t age_s = month.now.taken_at_ms / 1000 - last.started_s;
   if (age_s > kVerifiedWithin_s)
     check.what.push_back(fmt::format("that is {} ago", shown_age(static_cast<double>(age_s))));
-  if (job.last_state != "running" && (job.last_state != "done" || age_s > kVerifiedWithin_s)) {
+  if (!last.good || age_s > kVerifiedWithin_s) {
     check.state = CheckState::kAttention;
     check.to_do.emplace_back("cairn backup verify");
   }

@@ -46,7 +46,7 @@ struct Monthly {
   std::vector<Outcome> outcomes = {};
   Baseline now = {};
   std::optional<Baseline> before = {};
-  std::optional<JobRow> verified = {};  // the job that restores the newest backup to see whether it can be
+  std::optional<Ending> verified = {};  // of the job that restores the newest backup to see whether it can be
   std::vector<Check> checks = {};
 };
 
