@@ -4,8 +4,8 @@
 Kinds: GoogleTest programs (<module>_test, <module>_pgtest, core_test), the extension's pg_regress tests
 (extension/test/sql/x.sql beside expected/x.out), pytest files under test/ and extension/test/t/, libFuzzer programs.
 With a NAME it runs what has that name: a program or fuzzer (with or without the suffix), a pg_regress test or `regress` for
-all of them, or a pytest file; failing those, every GoogleTest case and pytest test whose name contains it. With CI set, a
-skipped test is a failure.
+all of them, or a pytest file; failing those, every GoogleTest case and pytest test whose name contains it. With neither a NAME nor
+CAIRN_FULL, pytest tests marked `full` are left out. With CI set, a skipped test is a failure.
 """
 import argparse
 import concurrent.futures
@@ -201,14 +201,14 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--bin", type=pathlib.Path, required=True)
     parser.add_argument("--asan-bin", type=pathlib.Path, help="where core_test lies with the sanitizers, to run it there too")
-    parser.add_argument("--fuzz-bin", type=pathlib.Path, required=True)
+    parser.add_argument("--fuzz-bin", type=pathlib.Path, help="where the fuzzers lie, to run them too")
     parser.add_argument("--python", default="python3")
     parser.add_argument("name", nargs="?", default="")
     args = parser.parse_args()
     gtests = programs(args.bin.resolve(), ("_test", "_pgtest"))
     if args.asan_bin and args.asan_bin.resolve() != args.bin.resolve():
         gtests += programs(args.asan_bin.resolve(), ("core_test",))
-    fuzzers = programs(args.fuzz_bin.resolve(), ("_fuzz",))
+    fuzzers = programs(args.fuzz_bin.resolve(), ("_fuzz",)) if args.fuzz_bin else []
     python = str(ROOT / args.python) if "/" in args.python else args.python
     files = sorted([*ROOT.glob("test/**/test_*.py"), *ROOT.glob("extension/test/t/test_*.py")], key=lambda f: (f.name not in LONG_FILES, f))
     regress = sorted(file.stem for file in ROOT.glob("extension/test/sql/*.sql"))
@@ -217,7 +217,7 @@ def main():
     def named(program):
         return args.name in (program.name, program.name.rsplit("_", 1)[0])
 
-    filters, pytest_options = {program: "*" for program in gtests}, []
+    filters, pytest_options = {program: "*" for program in gtests}, [] if args.name or os.environ.get("CAIRN_FULL") else ["-m", "not full"]
     if args.name:
         chosen = [p for p in gtests if named(p)], [t for t in regress if args.name in ("regress", t)], \
             [f for f in files if args.name in (f.name, f.stem, f.stem[5:], str(f.relative_to(ROOT)))], [p for p in fuzzers if named(p)]

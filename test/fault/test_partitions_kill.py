@@ -108,6 +108,7 @@ def test_R29_killed_at_every_step_it_is_taken_back(orders):
     assert contents(orders) == rows
 
 
+@pytest.mark.full
 def test_R29_killed_at_every_step_it_is_taken_back_after_the_exchange(orders):
     """Conversions that are through, and an undo that is killed each time one moment later until it comes to its end."""
     before, rows = catalog(orders), contents(orders)

@@ -132,9 +132,9 @@ def cairn_vector_server(postgres_dsn):
     server.forget()
 
 
-@pytest.fixture(scope="session", params=vector_servers.SERVERS)
+@pytest.fixture(scope="session", params=[pytest.param(name, marks=pytest.mark.full if name == "stock" else ()) for name in vector_servers.SERVERS])
 def vector_server(request):
-    """Each of the servers that a test of the extension has to pass on."""
+    """Each of the servers that a test of the extension has to pass on; stock pgvector shows that the test asks for what it does."""
     return request.getfixturevalue("stock_server" if request.param == "stock" else "cairn_vector_server")
 
 

@@ -103,6 +103,7 @@ def test_every_step_holds(start):
     assert all(figures["tuned"][f"{name} {what}"] > 0 for name in families for what in ("mean_ms before", "p99_ms", "mean_ms"))
 
 
+@pytest.mark.full
 def test_without_the_extensions_too_the_kept_server_serves_what_was_made_until_it_is_told_to_stop(start, bare_postgres):
     process = start("--keep", "--postgres-bin", bare_postgres)
     output = ""

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.full  # an environment of its own has to be installed
 SOURCE = pathlib.Path(__file__).parent / "langchain"
 INSTALLED = pathlib.Path(os.environ.get("CAIRN_SOURCE_DIR", SOURCE.parents[2])) / "build" / "langchain"
 

@@ -13,7 +13,7 @@ ANSWER_SECONDS = 0.1
 TRIES = 5
 ROUNDS = 3
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.full]
 # A build that takes long enough to be stopped in its midst.
 LONG_BUILD = {"hnsw": "WITH (m = 16, ef_construction = 200)", "ivfflat": "WITH (lists = 1500)"}
 

@@ -7,7 +7,7 @@ ROWS = 1500
 CHANGED = 300
 ROUNDS = 30  # a fifth of the rows each: of those that the index was built with one in a thousand is left
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.full]
 
 
 @pytest.mark.parametrize("method", methods())

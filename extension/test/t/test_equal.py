@@ -11,7 +11,7 @@ EQUAL = 1500
 OTHERS = 200
 SAME = vector(random.Random(7))
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.full]
 
 
 def sparse(dense, rng):

@@ -10,7 +10,7 @@ ROWS = 1000
 CUT = 150
 PAGE, HEADER, NODE = 8192, 24, 88
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.full]
 
 
 def sparse(rng, dimensions=16, length=1.0):
