@@ -82,10 +82,10 @@ void add_undo(CommandLine& line, CLI::App* tune) {
 }
 
 void add_verify(CommandLine& line, CLI::App* tune) {
-  CLI::App* command = line.add(tune, "verify", "Measure what was applied, and take back what made statements slower");
+  CLI::App* command = line.add(tune, "verify", "Measure what was applied, and take back what costs more than it gains");
   command->footer(
       "From pg_stat_statements: the last apply's statements, and all others on its tables, before it and since. Exit\n"
-      "code 1 when something got slower.\n"
+      "code 1 when a change does more harm than good.\n"
       "Example: cairn tune verify --wait 600 --database-url postgresql://owner@host/db");
   const auto options = std::make_shared<tuner::VerifyOptions>();
   command->add_flag("--keep", options->keep, "Take nothing back");

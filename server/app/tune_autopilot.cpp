@@ -35,7 +35,7 @@ void add_tune_autopilot(CommandLine& line, CLI::App* tune) {
   CLI::App* command = line.add(tune, "autopilot", "Profile, advise, prove, apply and verify, unattended");
   command->footer(
       "Says what it did and why. What it changed is in the journal: `cairn tune status`, `cairn tune undo`.\n"
-      "Exit code 1 when a round could not be finished: no clone, a change that failed, something that got slower.\n"
+      "Exit code 1 when a round could not be finished: no clone, a change that failed or did harm.\n"
       "Example: cairn tune autopilot --database-url postgresql://owner@host/db --budget-mb 500 --max-write-cost 10\n"
       "         cairn tune autopilot --watch 3600 --rounds 0 --interval 86400 --allow index,statistics");
   auto options = std::make_shared<tuner::AutopilotOptions>();

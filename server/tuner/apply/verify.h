@@ -1,6 +1,6 @@
 // Whether what was applied does what it was made for: the times of statements before an apply and after it, as
 // pg_stat_statements counted them in production. What got faster makes its changes `verified`; what got slower beyond
-// noise has its changes taken back.
+// noise, and by more than is gained, has its changes taken back.
 #pragma once
 
 #include <cstdint>
@@ -60,8 +60,9 @@ struct VerifiedChange {
   bool taken_back = false;
 };
 
-// A statement that reads and got slower condemns a change; those that write only when they lose more than all others
-// gain, for an index always costs them something.
+// A change is taken back when what got slower beyond noise loses more than the statements it was made for gain. One
+// slower statement alone does not condemn it: an index always costs those that write something, and of many statements
+// in production some have a bad hour (where `prove` measures both sides in turn, one does).
 VerifiedChange judge(const JournalEntry& entry, const std::vector<StatementEffect>& statements);
 
 struct VerifyOptions {
@@ -80,7 +81,7 @@ struct VerifyReport {
 };
 
 VerifyReport verify(Reactor& reactor, const VerifyOptions& options, std::ostream& progress);
-// Returns the exit code: 1 where something got slower.
+// Returns the exit code: 1 where a change does more harm than good.
 int run_verify(const VerifyOptions& options, std::ostream& out, std::ostream& progress);
 
 }  // namespace cairn::tuner

@@ -70,7 +70,7 @@ Effect effect_of(const Counters& before, const Counters& after, int64_t calls_mi
 
 VerifiedChange judge(const JournalEntry& entry, const std::vector<StatementEffect>& statements) {
   VerifiedChange verdict{.entry = entry};
-  double lost_reading = 0, lost_writing = 0, saved = 0;
+  double lost = 0, saved = 0;
   std::string slower;
   size_t served = 0, faster = 0, few = 0;
   for (const StatementEffect& statement : statements) {
@@ -80,21 +80,28 @@ VerifiedChange judge(const JournalEntry& entry, const std::vector<StatementEffec
     const bool serves = has(statement.serves);
     // Of another change's statement only what that one does not explain: it has its own judge.
     if (!serves && !(has(statement.touches) && statement.serves.empty())) continue;
+    const bool counted = statement.effect != Effect::kTooFewCalls && statement.effect != Effect::kNotSeenBefore;
     served += serves;
     faster += serves && statement.effect == Effect::kFaster;
-    few += serves && (statement.effect == Effect::kTooFewCalls || statement.effect == Effect::kNotSeenBefore);
-    if (statement.effect == Effect::kFaster && serves) saved += statement.saved_ms();
-    if (statement.effect != Effect::kSlower) continue;
-    (statement.writes ? lost_writing : lost_reading) -= statement.saved_ms();
-    if (slower.empty()) slower = statement.id;
+    few += serves && !counted;
+    if (statement.effect == Effect::kSlower) {
+      lost -= statement.saved_ms();
+      if (slower.empty()) slower = statement.id;
+    } else if (serves && counted) {
+      saved += statement.saved_ms();
+    }
   }
-  if (lost_reading > 0 || lost_writing > saved) {
+  const std::string loss =
+      slower.empty()
+          ? ""
+          : fmt::format("statement {} got slower: {:.1f} ms lost since, {:.1f} ms saved", slower, lost, saved);
+  if (lost > std::max(0.0, saved)) {
     verdict.verdict = ChangeVerdictKind::kSlower;
-    verdict.reason = fmt::format("statement {} got slower: {:.1f} ms lost since, {:.1f} ms saved", slower,
-                                 lost_reading + lost_writing, saved);
+    verdict.reason = loss;
   } else if (faster > 0) {
     verdict.verdict = ChangeVerdictKind::kVerified;
     verdict.reason = fmt::format("{} of {} statements faster, {:.1f} ms saved since", faster, served, saved);
+    if (!loss.empty()) verdict.reason += "; " + loss;
   } else if (few > 0 || served == 0) {
     verdict.reason = served == 0 ? "made for no statement that is counted"
                                  : fmt::format("not enough calls yet of {} of {} statements", few, served);

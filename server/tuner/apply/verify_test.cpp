@@ -95,7 +95,11 @@ TEST(R21_Verify, JudgesAChangeByItsStatements) {
   EXPECT_EQ(judge(entry, {same}).verdict, Kind::kNoDifference);
   EXPECT_EQ(judge(entry, {same, few}).verdict, Kind::kWaiting);
   EXPECT_EQ(judge(entry, {}).verdict, Kind::kWaiting);
-  EXPECT_EQ(judge(entry, {gain, harmed}).verdict, Kind::kSlower);
+  EXPECT_EQ(judge(entry, {harmed}).verdict, Kind::kSlower);
+  EXPECT_EQ(judge(entry, {same, harmed}).verdict, Kind::kSlower);
+  EXPECT_EQ(judge(entry, {gain, harmed}).verdict, Kind::kVerified) << "9 ms are saved for 4";
+  EXPECT_NE(judge(entry, {gain, harmed}).reason.find("statement s got slower: 400.0 ms lost"), std::string::npos);
+  EXPECT_EQ(judge(entry, {gain, harmed, harmed, harmed}).verdict, Kind::kSlower);
   EXPECT_EQ(judge(entry, {gain, others}).verdict, Kind::kVerified) << "another change has to answer for it";
   EXPECT_EQ(judge(entry, {gain, write}).verdict, Kind::kVerified) << "9 ms are saved for 4";
   EXPECT_EQ(judge(entry, {gain, write, write, write}).verdict, Kind::kSlower);

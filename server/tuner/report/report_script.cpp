@@ -56,7 +56,7 @@ constexpr const char* kQuickReference = R"(## Quick Reference
 |---|---|---|
 | Slow statements | P99 over 500 ms | Procedure 1 |
 | Low cache hit ratio | under 90 % | Procedure 1 for the statements with the most blocks (`--order cache`), then `shared_buffers` |
-| Something got slower after a change | `cairn tune verify` says so | it takes the change back; by hand: `cairn tune undo` |
+| Something got slower after a change | `cairn tune verify` says so | where more is lost than gained, it takes the change back; by hand: `cairn tune undo` |
 | Table bloat | dead rows over 20 % | Procedure 2 |
 | Everything is slow | CPU over 90 %, time-outs | Procedure 3 |
 

@@ -134,7 +134,8 @@ std::string report_strategy(const ReportFacts& facts) {
   text += proposed_changes(facts) + other_texts(facts) + not_taken(advice);
   return text +
          "\n## Maintenance Plan\n\n- Every change can be taken back at any time: `cairn tune undo`.\n- `cairn tune "
-         "verify` after a day of load: what got slower is taken back.\n- Unused indexes are proposed to be dropped by "
+         "verify` after a day of load: what costs more than it gains is taken back.\n- Unused indexes are proposed to "
+         "be dropped by "
          "the next `cairn tune advise`, when they have been watched for long enough.\n";
 }
 
