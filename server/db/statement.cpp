@@ -190,6 +190,44 @@ Params& Params::add(const std::vector<std::optional<int64_t>>& values) {
   end();
   return *this;
 }
+Params& Params::add(const std::vector<std::optional<double>>& values) {
+  begin(kFloat8Array);
+  array_header(values.size(), true, kFloat8);
+  for (const auto& value : values) {
+    if (value) {
+      put32(8), put64(std::bit_cast<uint64_t>(*value));
+    } else {
+      put32(0xFFFFFFFFu);
+    }
+  }
+  end();
+  return *this;
+}
+Params& Params::add(std::span<const Params> records) {
+  // The type's oid is the database's own. None is given: PostgreSQL takes that of the text, and the elements' then
+  // (array_recv).
+  begin(InvalidOid);
+  array_header(records.size(), false, InvalidOid);
+  for (const Params& record : records) {
+    const size_t fields = record.size();
+    size_t length = 4 + 8 * fields;
+    for (size_t i = 0; i < fields; ++i)
+      if (record.offsets_[i] != kNull) length += static_cast<size_t>(record.lengths_[i]);
+    put32(static_cast<uint32_t>(length));
+    put32(static_cast<uint32_t>(fields));
+    for (size_t i = 0; i < fields; ++i) {
+      put32(record.types_[i]);
+      if (record.offsets_[i] == kNull) {
+        put32(0xFFFFFFFFu);
+        continue;
+      }
+      put32(static_cast<uint32_t>(record.lengths_[i]));
+      bytes_.append(record.bytes_, record.offsets_[i], static_cast<size_t>(record.lengths_[i]));
+    }
+  }
+  end();
+  return *this;
+}
 
 std::string_view Rows::bytes(int row, int column) const {
   if (row >= size() || column >= PQnfields(result_.get())) throw std::logic_error("row or column out of range");

@@ -57,6 +57,9 @@ class Params {
   // text[] in which an absent value is NULL.
   Params& add(const std::vector<std::optional<std::string>>& values);
   Params& add(const std::vector<std::optional<int64_t>>& values);
+  Params& add(const std::vector<std::optional<double>>& values);
+  // An array of a composite type, the fields of each in order; the text names the type: $1::schema.type[].
+  Params& add(std::span<const Params> records);
   // NULL of the type when there is no value.
   template <class T>
   Params& add(const std::optional<T>& value) {

@@ -109,31 +109,40 @@ std::vector<std::optional<std::string>> times_of(const Columns& columns, const c
   return times;
 }
 
-EncodedRows encode(const FeatureView& view, const Columns& columns) {
-  EncodedRows rows;
+GivenRows given_rows(const FeatureView& view, const Columns& columns) {
+  GivenRows rows;
   rows.keys = entity_keys(view, columns);
   const size_t count = rows.keys.size();
   rows.event_times = times_of(columns, "event_timestamp", count);
   rows.created = times_of(columns, "created", count);
-  std::array<std::vector<std::vector<std::string>>, 3> elements;
-  for (size_t kind = 0; kind < elements.size(); ++kind)
-    elements[kind].assign(count, std::vector<std::string>(static_cast<size_t>(view.slot_counts[kind]), "NULL"));
+  const auto slots = [&view](Slots kind) { return static_cast<size_t>(view.slot_counts[static_cast<size_t>(kind)]); };
+  StoredValues empty;
+  empty.doubles.resize(slots(Slots::kDoubles));
+  empty.integers.resize(slots(Slots::kIntegers));
+  empty.texts.resize(slots(Slots::kTexts));
+  rows.values.assign(count, empty);
   for (const Feature& feature : view.features) {
-    auto& kind = elements[static_cast<size_t>(slots_of(feature.type))];
+    const auto slot = static_cast<size_t>(feature.slot - 1);
     size_t row = 0;
     for (const element value : require_column(view, columns, feature.name, "feature")) {
+      StoredValues& stored = rows.values[row++];
       try {
         check_length(feature, value);
-        kind[row][static_cast<size_t>(feature.slot - 1)] = array_element(feature.type, value);
+        switch (slots_of(feature.type)) {
+          case Slots::kDoubles:
+            stored.doubles[slot] = slot_double(feature.type, value);
+            break;
+          case Slots::kIntegers:
+            stored.integers[slot] = slot_integer(feature.type, value);
+            break;
+          case Slots::kTexts:
+            stored.texts[slot] = slot_text(feature.type, value);
+            break;
+        }
       } catch (const Error& error) {
-        throw invalid(fmt::format("column {}, row {}: {}", feature.name, row + 1, error.what()));
+        throw invalid(fmt::format("column {}, row {}: {}", feature.name, row, error.what()));
       }
-      ++row;
     }
-  }
-  for (size_t kind = 0; kind < elements.size(); ++kind) {
-    for (const std::vector<std::string>& row : elements[kind])
-      rows.slots[kind].push_back(fmt::format("{{{}}}", fmt::join(row, ",")));
   }
   return rows;
 }

@@ -206,8 +206,8 @@ task<Response> on_search(FeatureStore& store, Request& request) {
 // The rows for each of the views, written as one.
 task<> write_columns(FeatureStore& store, const std::vector<const FeatureView*>& views, const Columns& columns,
                      WriteTo to) {
-  std::vector<std::pair<int32_t, EncodedRows>> rows;
-  for (const FeatureView* view : views) rows.emplace_back(view->id, encode(*view, columns));
+  std::vector<std::pair<int32_t, GivenRows>> rows;
+  for (const FeatureView* view : views) rows.emplace_back(view->id, given_rows(*view, columns));
   if (row_count(columns) > 0) co_await write(store.pool, std::move(rows), to);
 }
 

@@ -73,6 +73,16 @@ std::string digits(Number value) {
   return text;
 }
 
+// The double that a float's shortest decimal form names: 0.1 stays 0.1.
+double shortest(float value) {
+  if (!std::isfinite(value)) return value;
+  char text[64];
+  const char* end = std::to_chars(text, text + sizeof text, value).ptr;
+  double number = 0;
+  std::from_chars(text, end, number);
+  return number;
+}
+
 bool fits(ValueType type, double number) {
   return type != kFloat || !std::isfinite(number) || std::abs(number) <= std::numeric_limits<float>::max();
 }
@@ -214,21 +224,34 @@ std::string quoted_element(std::string_view text) {
   return quoted + '"';
 }
 
+std::optional<double> slot_double(ValueType type, element value) {
+  if (value.is_null()) return std::nullopt;
+  const double number = double_of(type, value);
+  return type == kFloat ? shortest(static_cast<float>(number)) : number;
+}
+
+std::optional<int64_t> slot_integer(ValueType type, element value) {
+  if (value.is_null()) return std::nullopt;
+  return integer_of(type, value);
+}
+
+std::optional<std::string> slot_text(ValueType type, element value) {
+  if (value.is_null()) return std::nullopt;
+  if (type == kJson) return json_text_of(value);
+  return named(type).item != type ? list_json(type, value) : string_of(type, value);
+}
+
 std::string array_element(ValueType type, element value) {
   if (value.is_null()) return "NULL";
-  if (type == kJson) return quoted_element(json_text_of(value));
-  if (named(type).item != type) return quoted_element(list_json(type, value));
   switch (named(type).slots) {
     case Slots::kDoubles:
-      // Not in one expression: a float would become a double again.
-      if (type == kFloat) return digits(static_cast<float>(double_of(type, value)));
-      return digits(double_of(type, value));
+      return digits(*slot_double(type, value));
     case Slots::kIntegers:
-      return digits(integer_of(type, value));
+      return digits(*slot_integer(type, value));
     case Slots::kTexts:
       break;
   }
-  return quoted_element(string_of(type, value));
+  return quoted_element(*slot_text(type, value));
 }
 
 namespace {

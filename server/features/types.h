@@ -44,8 +44,13 @@ Slots slots_of(ValueType type);
 std::string_view slots_name(Slots slots);
 std::vector<std::string_view> type_names();
 
-// A value as an element of PostgreSQL's text form of an array; NULL for null. Throws Error(kInvalidParameterValue)
+// A value as its slot holds it; nothing for null. The type is one of those slots. Throws Error(kInvalidParameterValue)
 // that says what was expected, without saying where.
+std::optional<double> slot_double(ValueType type, simdjson::dom::element value);
+std::optional<int64_t> slot_integer(ValueType type, simdjson::dom::element value);
+std::optional<std::string> slot_text(ValueType type, simdjson::dom::element value);
+
+// Likewise, as an element of PostgreSQL's text form of an array; NULL for null.
 std::string array_element(ValueType type, simdjson::dom::element value);
 
 // Likewise, of a field of CSV, or of the binary form that PostgreSQL has for the type: float4 and float8, int2, int4

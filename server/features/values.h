@@ -5,6 +5,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,15 +29,22 @@ std::vector<std::string> entity_keys(const FeatureView& view, const Columns& col
 // The times of a column as text; absent where they are null, or the column is.
 std::vector<std::optional<std::string>> times_of(const Columns& columns, const char* name, size_t rows);
 
-// Rows of a view as PostgreSQL takes them: one array literal a row for each kind of slot.
-struct EncodedRows {
+// The arrays of one stored row.
+struct StoredValues {
+  std::vector<std::optional<double>> doubles;
+  std::vector<std::optional<int64_t>> integers;
+  std::vector<std::optional<std::string>> texts;
+};
+
+// Rows of a view as they are to be stored.
+struct GivenRows {
   std::vector<std::string> keys;
   std::vector<std::optional<std::string>> event_times, created;  // text; absent: now
-  std::array<std::vector<std::string>, 3> slots;                 // by Slots
+  std::vector<StoredValues> values;
 };
 
 // Throws Error(kInvalidParameterValue) that names the column and the row.
-EncodedRows encode(const FeatureView& view, const Columns& columns);
+GivenRows given_rows(const FeatureView& view, const Columns& columns);
 
 struct WriteTo {
   bool latest = true;
@@ -45,18 +53,11 @@ struct WriteTo {
 
 // All rows of all views in one transaction. An older event never overwrites a newer latest value; the same row again
 // changes nothing. Throws Error(kInvalidParameterValue) for times that PostgreSQL does not read.
-task<> write(db::Pool& pool, std::vector<std::pair<int32_t, EncodedRows>> views, WriteTo to);
+task<> write(db::Pool& pool, std::vector<std::pair<int32_t, GivenRows>> views, WriteTo to);
 
 // What history has between two times, both inclusive, becomes latest where it is newer: what was pushed offline.
 // Without a start: all of it. A transaction a view.
 task<> materialize(db::Pool& pool, std::vector<int32_t> views, std::optional<std::string> start, std::string end);
-
-// The arrays of one stored row.
-struct StoredValues {
-  std::vector<std::optional<double>> doubles;
-  std::vector<std::optional<int64_t>> integers;
-  std::vector<std::optional<std::string>> texts;
-};
 
 // The feature's value as JSON; nothing where there is none.
 std::optional<std::string> stored_json(const Feature& feature, const StoredValues& stored);

@@ -12,12 +12,12 @@ using db::Params;
 using db::Statement;
 using db::Transaction;
 
-// $1: view; arrays with an element a row: $2 keys, $3 event times, $4 times of creation, $5 to $7 the slots.
-#define CAIRN_FEATURE_ROWS                                                                                        \
-  "WITH given AS (SELECT entity_key, coalesce(event_time::timestamptz, now()) AS event_time,"                     \
-  " coalesce(created::timestamptz, now()) AS created, doubles::float8[], integers::int8[], texts::text[], number" \
-  " FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])"                          \
-  " WITH ORDINALITY g (entity_key, event_time, created, doubles, integers, texts, number)) "
+// $1: view; $2: its rows.
+#define CAIRN_FEATURE_ROWS                                                                    \
+  "WITH given AS (SELECT entity_key, coalesce(event_time::timestamptz, now()) AS event_time," \
+  " coalesce(created::timestamptz, now()) AS created, doubles, integers, texts, number"       \
+  " FROM unnest($2::features.given_row[]) WITH ORDINALITY g"                                  \
+  " (entity_key, event_time, created, doubles, integers, texts, number)) "
 
 constexpr Statement kLatest{"write_latest_features", CAIRN_FEATURE_ROWS CAIRN_WRITE_LATEST};
 constexpr Statement kHistory{"write_feature_history", CAIRN_FEATURE_ROWS CAIRN_WRITE_HISTORY};
@@ -25,17 +25,21 @@ constexpr Statement kHistory{"write_feature_history", CAIRN_FEATURE_ROWS CAIRN_W
 // What is not latest is an entity all the same.
 constexpr Statement kNoteEntities{"note_feature_entities", "SELECT features.note_entities($1::bigint::int, $2)"};
 
-Params params_of(int32_t view, const EncodedRows& rows) {
-  Params params;
-  params.add(int64_t{view}).add(rows.keys).add(rows.event_times).add(rows.created);
-  for (const auto& slots : rows.slots) params.add(slots);
-  return params;
+Params params_of(int32_t view, const GivenRows& rows) {
+  std::vector<Params> records;
+  records.reserve(rows.keys.size());
+  for (size_t i = 0; i < rows.keys.size(); ++i) {
+    const StoredValues& values = rows.values[i];
+    records.push_back(
+        Params::of(rows.keys[i], rows.event_times[i], rows.created[i], values.doubles, values.integers, values.texts));
+  }
+  return Params::of(int64_t{view}, std::span<const Params>(records));
 }
 
 }  // namespace
 
-task<> write(db::Pool& pool, std::vector<std::pair<int32_t, EncodedRows>> views, WriteTo to) {
-  std::ranges::sort(views, {}, &std::pair<int32_t, EncodedRows>::first);
+task<> write(db::Pool& pool, std::vector<std::pair<int32_t, GivenRows>> views, WriteTo to) {
+  std::ranges::sort(views, {}, &std::pair<int32_t, GivenRows>::first);
   auto body = [&](Transaction& transaction) -> task<> {
     std::vector<db::Query> queries;
     for (const auto& [view, rows] : views) {

@@ -1,0 +1,1 @@
+DROP TYPE features.given_row;
