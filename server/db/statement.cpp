@@ -177,22 +177,10 @@ Params& Params::add(const std::vector<std::optional<std::string>>& values) {
   end();
   return *this;
 }
-Params& Params::add(const std::vector<std::optional<int64_t>>& values) {
-  begin(kInt8Array);
-  array_header(values.size(), true, kInt8);
-  for (const auto& value : values) {
-    if (value) {
-      put32(8), put64(static_cast<uint64_t>(*value));
-    } else {
-      put32(0xFFFFFFFFu);
-    }
-  }
-  end();
-  return *this;
-}
-Params& Params::add(const std::vector<std::optional<double>>& values) {
-  begin(kFloat8Array);
-  array_header(values.size(), true, kFloat8);
+template <class Number>
+Params& Params::add_nullable(Oid array, Oid element, const std::vector<std::optional<Number>>& values) {
+  begin(array);
+  array_header(values.size(), true, element);
   for (const auto& value : values) {
     if (value) {
       put32(8), put64(std::bit_cast<uint64_t>(*value));
@@ -202,6 +190,12 @@ Params& Params::add(const std::vector<std::optional<double>>& values) {
   }
   end();
   return *this;
+}
+Params& Params::add(const std::vector<std::optional<int64_t>>& values) {
+  return add_nullable(kInt8Array, kInt8, values);
+}
+Params& Params::add(const std::vector<std::optional<double>>& values) {
+  return add_nullable(kFloat8Array, kFloat8, values);
 }
 Params& Params::add(std::span<const Params> records) {
   // The type's oid is the database's own. None is given: PostgreSQL takes that of the text, and the elements' then

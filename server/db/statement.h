@@ -80,6 +80,8 @@ class Params {
   void put32(uint32_t value);
   void put64(uint64_t value);
   void array_header(size_t count, bool has_null, Oid element);
+  template <class Number>
+  Params& add_nullable(Oid array, Oid element, const std::vector<std::optional<Number>>& values);
 
   std::string bytes_;
   std::vector<Oid> types_;
