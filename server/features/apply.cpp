@@ -19,6 +19,7 @@ using Strings = std::vector<std::string>;
 
 constexpr size_t kMaxName = 256;
 constexpr double kMaxTtl = 100 * 366 * 86400.0;
+constexpr int64_t kMaxRollup = 366 * 86400;
 const std::set<std::string> kKeyTypes = {"string", "int32", "int64", "uuid"};
 constexpr int64_t kMaxVector = 16000;  // that the extension searches
 const std::set<std::string> kMetrics = {"cosine", "inner_product", "l2"};
@@ -45,6 +46,7 @@ struct DeclaredView {
   std::string name, description, tags;
   std::optional<std::string> push_source;
   double ttl_s = 0;
+  int64_t rollup_s = 0;
   Strings entities;
   std::vector<DeclaredFeature> features;
 };
@@ -77,9 +79,13 @@ DeclaredView declared_view(const json::Fields& fields) {
   view.tags = fields.raw("tags").value_or("{}");
   view.push_source = fields.string("push_source");
   view.ttl_s = fields.number("ttl_s").value_or(0);
+  view.rollup_s = fields.integer("rollup_s").value_or(0);
   view.entities = fields.strings("entities");
   if (!(view.ttl_s >= 0 && view.ttl_s <= kMaxTtl))
     throw invalid(fmt::format("the ttl_s of feature view {} must be between 0 and {} seconds", view.name, kMaxTtl));
+  if (view.rollup_s < 0 || view.rollup_s > kMaxRollup)
+    throw invalid(
+        fmt::format("the rollup_s of feature view {} must be between 0 and {} whole seconds", view.name, kMaxRollup));
   if (view.entities.empty()) throw invalid("feature view " + view.name + " names no entities");
   std::set<std::string> names;
   for (const json::Fields& declared : fields.objects("features")) {
@@ -141,16 +147,16 @@ constexpr Statement kKeys{"apply_view_keys",
                           "SELECT n FROM unnest($1::text[]) n WHERE n NOT IN (SELECT name FROM features.entities)"};
 constexpr Statement kNewView{
     "apply_new_view",
-    "WITH made AS (INSERT INTO features.feature_views (name, ttl, push_source, description, tags, entity_type)"
-    " VALUES ($1, make_interval(secs => $2), $3, $4, $5, CASE cardinality($6::text[]) WHEN 1 THEN $6[1] ELSE"
-    " to_jsonb($6)::text END) RETURNING view_id),"
+    "WITH made AS (INSERT INTO features.feature_views (name, ttl, push_source, description, tags, entity_type,"
+    " rollup_s, rolled_up) VALUES ($1, make_interval(secs => $2), $3, $4, $5, CASE cardinality($6::text[])"
+    " WHEN 1 THEN $6[1] ELSE to_jsonb($6)::text END, nullif($7::bigint, 0), $7 <> 0) RETURNING view_id),"
     " keyed AS (INSERT INTO features.view_entities (view_id, ordinal, entity)"
     " SELECT view_id, ordinal, entity FROM made, unnest($6::text[]) WITH ORDINALITY k (entity, ordinal))"
     " SELECT view_id FROM made"};
 
 task<> Application::new_view(const DeclaredView& declared) {
   Params params = Params::of(declared.name, declared.ttl_s, declared.push_source, declared.description,
-                             db::Jsonb{declared.tags}, declared.entities);
+                             db::Jsonb{declared.tags}, declared.entities, declared.rollup_s);
   const Rows made = co_await transaction_.query(kNewView, std::move(params));
   changes_.push_back("+ feature view " + declared.name);
   co_await features(made.integer(0, 0), declared, nullptr);
@@ -158,9 +164,24 @@ task<> Application::new_view(const DeclaredView& declared) {
 
 constexpr Statement kChangedView{
     "apply_changed_view",
-    "UPDATE features.feature_views SET ttl = make_interval(secs => $2), push_source = $3, description = $4, tags = $5"
-    " WHERE view_id = $1 AND (ttl, push_source, description, tags) IS DISTINCT FROM (make_interval(secs => $2), $3, "
-    "$4, $5)"};
+    "UPDATE features.feature_views SET ttl = make_interval(secs => $2), push_source = $3, description = $4, tags = $5,"
+    " rollup_s = nullif($6::bigint, 0), rolled_up = CASE WHEN coalesce(rollup_s, 0) = $6 THEN rolled_up ELSE $6 = 0 END"
+    " WHERE view_id = $1 AND (ttl, push_source, description, tags, coalesce(rollup_s, 0)) IS DISTINCT FROM"
+    " (make_interval(secs => $2), $3, $4, $5, $6)"};
+// Writers that do not know of the rollup end first, and those that come now will see it (features.mark_rollups).
+constexpr Statement kPatience{"rollup_patience", "SET LOCAL lock_timeout = '10s'"};
+constexpr Statement kWithoutWriters{"rollup_without_writers",
+                                    "SELECT pg_advisory_xact_lock(hashtextextended('features.rollups', 0))"};
+
+task<> keep_writers_out(Transaction& transaction) {
+  try {
+    co_await transaction.query(kPatience);
+    co_await transaction.query(kWithoutWriters);
+  } catch (const db::DbError& error) {
+    if (!error.is_lock_timeout()) throw;
+    throw conflict("a transaction that writes features has been open for 10 s: declare the rollup when it has ended");
+  }
+}
 
 task<> Application::changed_view(const DeclaredView& declared, const FeatureView& view) {
   Strings entities;
@@ -169,10 +190,14 @@ task<> Application::changed_view(const DeclaredView& declared, const FeatureView
     throw conflict("feature view " + view.name +
                    " has other entities: stored values go by them, so they cannot change; "
                    "declare another feature view");
+  const bool rollup = declared.rollup_s != view.rollup_s;
+  if (rollup && declared.rollup_s > 0) co_await keep_writers_out(transaction_);
   Params params = Params::of(int64_t{view.id}, declared.ttl_s, declared.push_source, declared.description,
-                             db::Jsonb{declared.tags});
+                             db::Jsonb{declared.tags}, declared.rollup_s);
   const Rows done = co_await transaction_.query(kChangedView, std::move(params));
-  if (done.affected() > 0) changes_.push_back("~ feature view " + view.name);
+  if (done.affected() > 0)
+    changes_.push_back("~ feature view " + view.name +
+                       (rollup ? fmt::format(", rollup_s: {}", declared.rollup_s) : ""));
   co_await features(view.id, declared, &view);
 }
 
@@ -320,13 +345,21 @@ task<std::string> DefinitionStore::apply(json::Fields declared, bool dry_run) {
 
 constexpr Statement kRemoveView{"remove_feature_view",
                                 "DELETE FROM features.feature_views WHERE name = $1 RETURNING view_id"};
+// Whoever rolls up has ended then.
+constexpr Statement kWithoutRollUp{"remove_feature_view_alone",
+                                   "SELECT pg_advisory_xact_lock(hashtextextended('features.rollup', 0))"};
+constexpr Statement kRemoveRollup{"remove_feature_rollup",
+                                  "WITH marks AS (DELETE FROM features.rollup_marks WHERE view_id = $1)"
+                                  " DELETE FROM features.rollups WHERE view_id = $1"};
 constexpr Statement kRemoveHistory{"remove_feature_history", "DELETE FROM features.history WHERE view_id = $1"};
 
 task<> DefinitionStore::remove_view(std::string name) {
   auto body = [&](Transaction& transaction) -> task<> {
     co_await transaction.query(kLock);
+    co_await transaction.query(kWithoutRollUp);
     const Rows gone = co_await transaction.query(kRemoveView, Params::of(name));
     if (gone.empty()) throw not_found("FeatureViewNotFoundException: Feature view " + name + " does not exist");
+    co_await transaction.query(kRemoveRollup, Params::of(gone.integer(0, 0)));
     co_await transaction.query(kRemoveHistory, Params::of(gone.integer(0, 0)));
     co_await transaction.query(kNewVersion);
   };

@@ -15,7 +15,7 @@ using db::Transaction;
 constexpr Statement kRead{
     "feature_definitions",
     "SELECT d.version, (SELECT coalesce(jsonb_agg(jsonb_build_object('id', v.view_id, 'name', v.name, 'ttl_s',"
-    " extract(epoch FROM v.ttl)::float8, 'push_source', v.push_source,"
+    " extract(epoch FROM v.ttl)::float8, 'rollup_s', v.rollup_s, 'push_source', v.push_source,"
     " 'entities', (SELECT coalesce(jsonb_agg(jsonb_build_object('name', e.name, 'join_key', e.join_key, 'value_type',"
     " e.value_type) ORDER BY ve.ordinal), '[]') FROM features.view_entities ve JOIN features.entities e ON e.name ="
     " ve.entity WHERE ve.view_id = v.view_id),"
@@ -54,6 +54,7 @@ FeatureView view_of(simdjson::dom::element object) {
   view.id = static_cast<int32_t>(object["id"].get_int64().value());
   view.name = text_of(object, "name");
   view.ttl_s = object["ttl_s"].get_double().value();
+  if (object["rollup_s"].get_int64().get(view.rollup_s) != simdjson::SUCCESS) view.rollup_s = 0;
   if (std::string source = text_of(object, "push_source"); !source.empty()) view.push_source = std::move(source);
   for (const auto entity : object["entities"].get_array())
     view.entities.push_back({text_of(entity, "name"), text_of(entity, "join_key"), text_of(entity, "value_type")});
@@ -175,7 +176,7 @@ constexpr Statement kAll{
     "features.entities),"
     " 'feature_views', (SELECT coalesce(jsonb_agg(jsonb_build_object('name', v.name, 'ttl_s', extract(epoch FROM "
     "v.ttl)::float8,"
-    " 'push_source', v.push_source, 'description', v.description, 'tags', v.tags,"
+    " 'rollup_s', coalesce(v.rollup_s, 0), 'push_source', v.push_source, 'description', v.description, 'tags', v.tags,"
     " 'entities', (SELECT jsonb_agg(entity ORDER BY ordinal) FROM features.view_entities e WHERE e.view_id = "
     "v.view_id),"
     " 'features', (SELECT coalesce(jsonb_agg(jsonb_build_object('name', f.name, 'value_type', f.value_type, "

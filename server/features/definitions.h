@@ -35,7 +35,8 @@ struct Feature {
 struct FeatureView {
   int32_t id = 0;
   std::string name;
-  double ttl_s = 0;  // 0: values stay
+  double ttl_s = 0;      // 0: values stay
+  int64_t rollup_s = 0;  // 0: none
   std::optional<std::string> push_source;
   std::vector<Entity> entities;
   std::vector<Feature> features;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <charconv>
+#include <cmath>
 
 #include "base/error.h"
 #include "db/pool.h"
@@ -166,6 +167,62 @@ constexpr Statement kWindows{
     " FROM points WHERE value IS NOT NULL GROUP BY number, ordinal, start WINDOW w AS (PARTITION BY number, ordinal"
     " ORDER BY start RANGE BETWEEN make_interval(secs => $5::float8 * $6::bigint) PRECEDING AND CURRENT ROW)"
     " ORDER BY number, start, ordinal LIMIT $9"};
+
+// The same of a view with a rollup of $10 seconds, whole buckets from the rollup where they are not marked. History is
+// read for the ends of the range and for marked buckets, and for all of it while the view is not rolled up: then no
+// bucket is whole. All is of one snapshot, in which what is not marked is rolled up. Sums of squares are around a
+// mean each; put together, they are around the mean of all (`x`, `y`).
+constexpr Statement kRolledWindows{
+    "read_rolled_feature_windows",
+    "WITH span AS (SELECT coalesce(b.first, $4::timestamptz) AS first, coalesce(b.last, $4::timestamptz) AS last,"
+    " b.step"
+    " FROM (SELECT) one LEFT JOIN LATERAL (SELECT s.step, date_bin(s.step, $3::timestamptz + s.step - interval"
+    " '1 microsecond', '2001-01-01 00:00:00+00') AS first, date_bin(s.step, $4::timestamptz,"
+    " '2001-01-01 00:00:00+00') AS last"
+    " FROM features.feature_views v CROSS JOIN make_interval(secs => v.rollup_s) s (step)"
+    " WHERE v.view_id = $1 AND v.rolled_up AND v.rollup_s = $10) b ON b.first < b.last),"
+    " keys AS (SELECT number, entity_key FROM unnest($2::text[]) WITH ORDINALITY k (entity_key, number)),"
+    " slots AS (SELECT ordinal, in_doubles = 1 AS in_doubles, slot::int AS slot"
+    " FROM unnest($7::bigint[], $8::bigint[]) WITH ORDINALITY g (in_doubles, slot, ordinal)),"
+    " marked AS MATERIALIZED (SELECT k.number, k.entity_key, m.bucket, m.bucket + s.step AS until FROM keys k"
+    " CROSS JOIN span s CROSS JOIN LATERAL (SELECT m.bucket FROM features.rollup_marks m WHERE m.view_id = $1"
+    " AND m.entity_key = k.entity_key AND m.bucket >= s.first AND m.bucket < s.last UNION SELECT r.bucket"
+    " FROM features.rollups r WHERE r.view_id = $1 AND r.entity_key = k.entity_key AND r.bucket >= s.first"
+    " AND r.bucket < s.last AND r.syy IS NULL) m),"
+    " pieces AS (SELECT k.number, k.entity_key, $3::timestamptz AS since, s.first AS until FROM keys k, span s"
+    " WHERE $3::timestamptz < s.first UNION ALL SELECT k.number, k.entity_key, s.last, $4::timestamptz FROM keys k,"
+    " span s WHERE s.last < $4::timestamptz"
+    " UNION ALL SELECT * FROM marked),"
+    " points AS (SELECT p.number, g.ordinal, w.start, extract(epoch FROM h.event_time - w.start)::float8 AS second,"
+    " CASE WHEN g.in_doubles THEN h.doubles[g.slot] ELSE h.integers[g.slot]::float8 END AS value FROM pieces p"
+    " CROSS JOIN LATERAL (SELECT DISTINCT ON (h.event_time) h.event_time, h.doubles, h.integers"
+    " FROM features.history h WHERE h.view_id = $1 AND h.entity_key = p.entity_key AND h.event_time >= p.since AND "
+    "h.event_time < p.until"
+    " ORDER BY h.event_time, h.created DESC) h CROSS JOIN LATERAL (SELECT date_bin(make_interval(secs => $5),"
+    " h.event_time, '2001-01-01 00:00:00+00')) w (start) CROSS JOIN slots g),"
+    " parts AS (SELECT number, ordinal, start, count(*)::float8 AS count, regr_avgy(value, second) AS avg,"
+    " regr_avgx(value, second) AS avg_second, regr_syy(value, second) AS syy, regr_sxx(value, second) AS sxx,"
+    " regr_sxy(value, second) AS sxy, min(value) AS min, max(value) AS max, min(ARRAY[second, value]) AS first,"
+    " max(ARRAY[second, value]) AS last FROM points WHERE value IS NOT NULL GROUP BY number, ordinal, start"
+    " UNION ALL SELECT k.number, g.ordinal, w.start, r.count, r.avg, r.avg_second + w.shift, r.syy, r.sxx, r.sxy,"
+    " r.min, r.max, ARRAY[r.first_second + w.shift, r.first], ARRAY[r.last_second + w.shift, r.last]"
+    " FROM keys k CROSS JOIN slots g CROSS JOIN span s CROSS JOIN LATERAL (SELECT * FROM features.rollups r"
+    " WHERE r.view_id = $1 AND r.entity_key = k.entity_key AND r.in_doubles = g.in_doubles AND r.slot = g.slot"
+    " AND r.bucket >= s.first AND r.bucket < s.last OFFSET 0) r CROSS JOIN LATERAL (SELECT d.start,"
+    " extract(epoch FROM r.bucket - d.start)::float8 FROM date_bin(make_interval(secs => $5), r.bucket,"
+    " '2001-01-01 00:00:00+00') d (start)) w (start, shift)"
+    " WHERE NOT EXISTS (SELECT FROM marked m WHERE m.number = k.number AND m.bucket = r.bucket)),"
+    " around AS (SELECT *, sum(count * avg) OVER g / sum(count) OVER g AS y,"
+    " sum(count * avg_second) OVER g / sum(count) OVER g AS x FROM parts"
+    " WINDOW g AS (PARTITION BY number, ordinal, start))"
+    " SELECT number, ordinal, start, sum(count)::bigint, min(y), min(min), max(max),"
+    " sqrt(sum(syy + count * (avg - y) ^ 2) / nullif(sum(count) - 1, 0)),"
+    " ((max(last))[2] - (min(first))[2]) / nullif((max(last))[1] - (min(first))[1], 0),"
+    " sum(sxy + count * (avg_second - x) * (avg - y)) / nullif(sum(sxx + count * (avg_second - x) ^ 2), 0),"
+    " sum(sum(count * avg)) OVER w / sum(sum(count)) OVER w"
+    " FROM around GROUP BY number, ordinal, start WINDOW w AS (PARTITION BY number, ordinal"
+    " ORDER BY start RANGE BETWEEN make_interval(secs => $5 * $6::bigint) PRECEDING AND CURRENT ROW)"
+    " ORDER BY number, start, ordinal LIMIT $9"};
 constexpr const char* kMeasures[] = {"count", "avg", "min", "max", "stddev", "rate", "trend", "moving_avg"};
 
 std::string number_json(const Rows& rows, int row, int column) {
@@ -239,7 +296,10 @@ task<std::string> read_windows(db::Pool& pool, Range range, const Columns& entit
   Params params =
       Params::of(int64_t{view.id}, keys, range.start, range.end, windows.length_s,
                  std::max<int64_t>(windows.moving - 1, 0), numbers.in_doubles, numbers.slots, kMaxCells + 1);
-  const Rows rows = co_await pool.query(kWindows, std::move(params));
+  const bool rolled = view.rollup_s > 0 && std::fmod(windows.length_s, static_cast<double>(view.rollup_s)) == 0;
+  if (rolled) params.add(view.rollup_s);
+  const Statement& statement = rolled ? kRolledWindows : kWindows;
+  const Rows rows = co_await pool.query(statement, std::move(params));
   if (rows.size() > kMaxCells)
     throw invalid(
         fmt::format("there are more than {} windows times features: ask for fewer entities, features or a "
