@@ -44,6 +44,16 @@ void add_write(CommandLine& line, CLI::App* features) {
       ->delimiter(',');
 }
 
+void add_rollup(CommandLine& line, CLI::App* features) {
+  CLI::App* rollup = line.add(features, "rollup", "Work out what the rollups of feature views lack");
+  rollup->footer(
+      "The server does it every minute. Windows are exact at any time: what is not rolled up is read from the "
+      "history.\n"
+      "Example: cairn features rollup driver_stats");
+  const auto options = on_database<FeaturesOptions>(line, rollup, features::run_rollup);
+  rollup->add_option("view", options->view, "The feature view (absent: all that have a rollup_s)");
+}
+
 }  // namespace
 
 void add_features(CommandLine& line) {
@@ -61,6 +71,7 @@ void add_features(CommandLine& line) {
   apply->add_option("file", options->file, "Where they are declared; - is standard input, JSON")->required();
   apply->add_flag("--dry-run", options->dry_run, "Say what would change, and change nothing");
   add_write(line, features);
+  add_rollup(line, features);
   add_training_sets(line, features);
   CLI::App* health =
       line.add(features, "health", "How fresh features are, how often missing, in which range, how far drifted");

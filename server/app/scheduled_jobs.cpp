@@ -1,11 +1,14 @@
 #include "app/scheduled_jobs.h"
 
+#include <fmt/format.h>
+
 #include <chrono>
 
 #include "backup/api.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "base/table.h"
+#include "features/rollups.h"
 #include "jobs/child.h"
 #include "partitions/api.h"
 
@@ -29,6 +32,18 @@ task<std::string> partitions_now(JobContext& context) {
 }
 
 task<bool> partitions_needed(db::Pool& pool) { return partitions::has_managed_tables(pool); }
+
+task<std::string> rollups_now(JobContext& context) {
+  const std::vector<features::RolledUp> done =
+      co_await features::roll_up(context.pool, std::nullopt, context.may_go_on);
+  std::string summary;
+  for (const features::RolledUp& one : done)
+    if (one.buckets > 0)
+      summary += fmt::format("{}{}: {} buckets", summary.empty() ? "" : ", ", on_one_line(one.view), one.buckets);
+  co_return summary;
+}
+
+task<bool> rollups_needed(db::Pool& pool) { return features::has_rollups_due(pool); }
 
 std::string backup_directory(const ServerConfig& config) {
   return config.backup_dir.empty() ? backup::last_directory(config.data_dir) : config.backup_dir;
@@ -96,6 +111,11 @@ void add_scheduled_jobs(maintain::Schedule& schedule, const ServerConfig& config
                 .quiet_hours = "00:00-05:00",
                 .work = partitions_now,
                 .is_needed = partitions_needed});
+  schedule.add({.name = "feature-rollups",
+                .description = "What was written to feature views with a rollup (cairn features rollup)",
+                .schedule = "60 seconds",
+                .work = rollups_now,
+                .is_needed = rollups_needed});
   if (!config.database_url.empty()) return;
   schedule.add({.name = maintain::kBackupVerify,
                 .description = "The newest backup restored into a scratch cluster and compared (cairn backup verify)",

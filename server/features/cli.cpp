@@ -19,6 +19,7 @@
 #include "features/feast_registry.h"
 #include "features/file_stream.h"
 #include "features/health.h"
+#include "features/rollups.h"
 #include "features/values.h"
 
 namespace cairn::features {
@@ -168,6 +169,25 @@ int run_write(const FeaturesOptions& options, std::ostream& out) {
   }
   out << fmt::format("{} rows read, {} new in the history, latest values of {} entities are new\n", report.rows,
                      report.history, report.latest);
+  return 0;
+}
+
+int run_rollup(const FeaturesOptions& options, std::ostream& out) {
+  Reactor reactor;
+  db::Pool pool(pool_options(options));
+  const std::optional<std::string> view = options.view.empty() ? std::nullopt : std::optional(options.view);
+  const std::vector<RolledUp> done = reactor.block_on(roll_up(pool, view));
+  if (options.json) {
+    std::string text;
+    json::Writer json(text);
+    json.begin_object();
+    for (const RolledUp& one : done) json.field(one.view, one.buckets);
+    json.end_object();
+    out << text << "\n";
+    return 0;
+  }
+  for (const RolledUp& one : done) out << fmt::format("{}: {} buckets\n", on_one_line(one.view), one.buckets);
+  if (done.empty()) out << "no feature view has a rollup; declare one with rollup_s\n";
   return 0;
 }
 

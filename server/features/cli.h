@@ -27,6 +27,9 @@ int run_export_registry(const FeaturesOptions& options, std::ostream& out);
 int run_import_registry(const FeaturesOptions& options, std::ostream& out);
 int run_write(const FeaturesOptions& options, std::ostream& out);
 
+// Works out what rollups lack: of a view, or of all.
+int run_rollup(const FeaturesOptions& options, std::ostream& out);
+
 // How features are, and the baseline of their drift.
 int run_health(const FeaturesOptions& options, std::ostream& out);
 

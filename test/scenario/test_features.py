@@ -60,6 +60,47 @@ def test_R09_a_range_is_asked_for_with_get(server, unique, tmp_path):
     assert (columns["window_start"], columns["conv_rate__count"], columns["conv_rate__avg"]) == (["2026-01-01T10:00:00Z"], [2], [1.0])
 
 
+def test_R06_windows_are_put_together_from_a_rollup(server, unique, tmp_path):
+    name = unique("driver").replace("-", "_")
+    file = tmp_path / "features.toml"
+
+    def apply(rollup_s, *more):
+        file.write_text(DECLARATION.format(name=name) + f"rollup_s = {rollup_s}\n")
+        done = cairn(server, "apply", str(file), *more)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()
+
+    def write(times):
+        requests.post(f"{server.url}/write-to-online-store", json={"feature_view_name": f"{name}_stats", "df": {
+            name: [1] * len(times), "conv_rate": [0.5] * len(times), "trips": list(range(len(times))),
+            "event_timestamp": times}}).raise_for_status()
+
+    def windows():
+        return requests.post(f"{server.url}/api/v1/features/range", json={
+            "features": [f"{name}_stats:trips"], "entities": {name: [1]}, "start": "2026-01-01", "end": "2026-01-03", "window_s": 7200}).json()["columns"]
+
+    apply(0)
+    write([f"2026-01-01T{hour:02}:{minute:02}:00" for hour in range(24) for minute in (0, 20, 40)])
+    expected = windows()
+    changed = [f"~ feature view {name}_stats, rollup_s: 3600"]
+    assert apply(3600, "--dry-run")[0] == changed[0]
+    assert apply(3600) == changed and apply(3600) == ["nothing to change"]
+    (view,) = [v for v in requests.get(f"{server.url}/api/v1/features").json()["feature_views"] if v["name"] == f"{name}_stats"]
+    assert view["rollup_s"] == 3600 and windows() == expected
+    assert cairn(server, "rollup", f"{name}_stats").returncode == 0
+    for column, cells in windows().items():
+        assert cells == pytest.approx(expected[column]), column
+    # A late event counts at once.
+    write(["2026-01-01T05:30:00"])
+    assert windows()["trips__count"] == [6, 6, 7] + [6] * 9
+    assert f"{name}_stats: " in cairn(server, "rollup").stdout
+    assert windows()["trips__count"] == [6, 6, 7] + [6] * 9
+    assert apply(0) == [f"~ feature view {name}_stats, rollup_s: 0"]
+    assert windows()["trips__count"] == [6, 6, 7] + [6] * 9
+    done = cairn(server, "rollup", f"{name}_stats")
+    assert done.returncode == 2 and "rollup_s" in done.stderr
+
+
 def test_R09_health_shows_what_drifted(server, unique, tmp_path):
     name = unique("driver").replace("-", "_")
     file = tmp_path / "features.toml"

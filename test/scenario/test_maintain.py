@@ -214,7 +214,7 @@ class Jobs:
 @pytest.fixture
 def jobs(server, api):
     jobs = Jobs(server, api)
-    wait_until(lambda: set(jobs.rows()) >= {"maintain", "monthly", "refresh-views", "partitions", "backup-verify"})
+    wait_until(lambda: set(jobs.rows()) >= {"maintain", "monthly", "refresh-views", "partitions", "feature-rollups", "backup-verify"})
     before = jobs.rows()
     yield jobs
     for name, job in before.items():
