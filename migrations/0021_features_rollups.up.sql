@@ -40,13 +40,11 @@ CREATE TABLE features.rollup_marks (
     PRIMARY KEY (view_id, entity_key, bucket, mark_id)
 ) WITH (autovacuum_vacuum_scale_factor = 0.05);
 
--- In the writer's transaction. The lock is one with whoever changes a view's rollup_s: they wait for writers that have not seen it.
--- A transaction that works on an older snapshot would not see it at all, and fails. It runs as its owner: whoever may write history
--- need not know of rollups.
+-- In the writer's transaction. A transaction that works on a snapshot from before a view's rollup_s would not see it, and fails. It runs as its
+-- owner: whoever may write history need not know of rollups.
 CREATE FUNCTION features.mark_rollups() RETURNS trigger LANGUAGE plpgsql
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    PERFORM pg_advisory_xact_lock_shared(hashtextextended('features.rollups', 0));
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         PERFORM FROM features.feature_views WHERE view_id IN (SELECT view_id FROM changed) FOR SHARE;
     END IF;
@@ -66,6 +64,22 @@ CREATE TRIGGER history_updated_from AFTER UPDATE ON features.history REFERENCING
     FOR EACH STATEMENT EXECUTE FUNCTION features.mark_rollups();
 CREATE TRIGGER history_updated_to AFTER UPDATE ON features.history REFERENCING NEW TABLE AS changed
     FOR EACH STATEMENT EXECUTE FUNCTION features.mark_rollups();
+-- They cost every writer something, above all those who write much at once: not before a view asks for a rollup.
+ALTER TABLE ONLY features.history DISABLE TRIGGER history_inserted, DISABLE TRIGGER history_deleted,
+    DISABLE TRIGGER history_updated_from, DISABLE TRIGGER history_updated_to;
+
+CREATE FUNCTION features.follow_history() RETURNS trigger LANGUAGE plpgsql
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'features.history'::regclass AND tgname = 'history_inserted' AND tgenabled = 'D') THEN
+        ALTER TABLE ONLY features.history ENABLE TRIGGER history_inserted, ENABLE TRIGGER history_deleted,
+            ENABLE TRIGGER history_updated_from, ENABLE TRIGGER history_updated_to;
+    END IF;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER feature_views_rollup AFTER INSERT OR UPDATE OF rollup_s ON features.feature_views FOR EACH ROW
+    WHEN (NEW.rollup_s IS NOT NULL) EXECUTE FUNCTION features.follow_history();
 
 -- All is made again from what is there then.
 CREATE FUNCTION features.forget_rollups() RETURNS trigger LANGUAGE plpgsql

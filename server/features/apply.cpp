@@ -143,6 +143,21 @@ task<> Application::entity(json::Fields fields) {
   if (!done.empty()) changes_.push_back((done.boolean(0, 0) ? "+ entity " : "~ entity ") + name);
 }
 
+// Writers that do not know of the rollup end first, and those that come now will see it (features.mark_rollups).
+constexpr Statement kPatience{"rollup_patience", "SET LOCAL lock_timeout = '10s'"};
+constexpr Statement kWithoutWriters{"rollup_without_writers",
+                                    "LOCK TABLE ONLY features.history IN SHARE ROW EXCLUSIVE MODE"};
+
+task<> keep_writers_out(Transaction& transaction) {
+  try {
+    co_await transaction.query(kPatience);
+    co_await transaction.query(kWithoutWriters);
+  } catch (const db::DbError& error) {
+    if (!error.is_lock_timeout()) throw;
+    throw conflict("a transaction that writes features has been open for 10 s: declare the rollup when it has ended");
+  }
+}
+
 constexpr Statement kKeys{"apply_view_keys",
                           "SELECT n FROM unnest($1::text[]) n WHERE n NOT IN (SELECT name FROM features.entities)"};
 constexpr Statement kNewView{
@@ -157,6 +172,7 @@ constexpr Statement kNewView{
 task<> Application::new_view(const DeclaredView& declared) {
   Params params = Params::of(declared.name, declared.ttl_s, declared.push_source, declared.description,
                              db::Jsonb{declared.tags}, declared.entities, declared.rollup_s);
+  if (declared.rollup_s > 0) co_await keep_writers_out(transaction_);
   const Rows made = co_await transaction_.query(kNewView, std::move(params));
   changes_.push_back("+ feature view " + declared.name);
   co_await features(made.integer(0, 0), declared, nullptr);
@@ -168,21 +184,6 @@ constexpr Statement kChangedView{
     " rollup_s = nullif($6::bigint, 0), rolled_up = CASE WHEN coalesce(rollup_s, 0) = $6 THEN rolled_up ELSE $6 = 0 END"
     " WHERE view_id = $1 AND (ttl, push_source, description, tags, coalesce(rollup_s, 0)) IS DISTINCT FROM"
     " (make_interval(secs => $2), $3, $4, $5, $6)"};
-// Writers that do not know of the rollup end first, and those that come now will see it (features.mark_rollups).
-constexpr Statement kPatience{"rollup_patience", "SET LOCAL lock_timeout = '10s'"};
-constexpr Statement kWithoutWriters{"rollup_without_writers",
-                                    "SELECT pg_advisory_xact_lock(hashtextextended('features.rollups', 0))"};
-
-task<> keep_writers_out(Transaction& transaction) {
-  try {
-    co_await transaction.query(kPatience);
-    co_await transaction.query(kWithoutWriters);
-  } catch (const db::DbError& error) {
-    if (!error.is_lock_timeout()) throw;
-    throw conflict("a transaction that writes features has been open for 10 s: declare the rollup when it has ended");
-  }
-}
-
 task<> Application::changed_view(const DeclaredView& declared, const FeatureView& view) {
   Strings entities;
   for (const Entity& entity : view.entities) entities.push_back(entity.name);

@@ -130,8 +130,7 @@ task<> read_on(Load& run) {
 
 // Ends whoever moves rows, at a moment that is not foreseen.
 constexpr Statement kKill{"test_kill",
-                          "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND mode = "
-                          "'ExclusiveLock' AND database ="
+                          "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND database ="
                           " (SELECT oid FROM pg_database WHERE datname = current_database())"};
 
 task<> kill_on(Load& run) {

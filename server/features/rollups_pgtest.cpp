@@ -168,7 +168,8 @@ TEST_F(RollupsTest, WritersThatDoNotKnowOfTheRollupEndBeforeItIsDeclared) {
     EXPECT_NE(answer.body.find("~ feature view rolled, rollup_s: 600"), std::string::npos) << answer.body;
     declared = true;
   };
-  const Statement waiting{"", "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"};
+  const Statement waiting{
+      "", "SELECT count(*) FROM pg_locks WHERE relation = 'features.history'::regclass AND NOT granted"};
   const Statement look{"", "SELECT 1 FROM features.history LIMIT 1"};
   std::string refused;
   auto both = [&]() -> task<> {
