@@ -130,7 +130,8 @@ def build_held(tuned, cursor):
     cursor.execute("SELECT pg_advisory_lock(7)")
     apply = tuned.start("apply", "last", "--unproven")
     while True:
-        cursor.execute("SELECT count(*) FROM pg_stat_progress_create_index WHERE datname = current_database() AND phase LIKE 'building index%'")
+        cursor.execute("SELECT count(*) FROM pg_stat_progress_create_index WHERE datname = current_database()"
+                       " AND command = 'CREATE INDEX CONCURRENTLY' AND phase LIKE 'building index%'")
         if cursor.fetchone()[0]:
             return apply
         assert apply.poll() is None, apply.communicate()
