@@ -46,8 +46,8 @@ class Registry:
     def indexes(self):
         return {name for (name,) in self.sql("SELECT indexname FROM pg_indexes WHERE schemaname = 'public'")}
 
-    def databases(self):
-        return {name for (name,) in self.sql("SELECT datname FROM pg_database")}
+    def clones(self):
+        return {name for (name,) in self.sql("SELECT datname FROM pg_database WHERE datname LIKE 'cairn_prove%'")}
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def steps(done):
 
 def test_R22_autopilot_makes_what_was_proved_and_says_why(registry):
     registry.load()
-    before, databases = registry.indexes(), registry.databases()
+    before = registry.indexes()
     done = registry.cairn("tune", "autopilot", "--clone", "template", "--verify-seconds", "0", "--json")
     made = registry.indexes() - before
     assert any("experiment_name" in name for name in made), done.stdout
@@ -70,7 +70,7 @@ def test_R22_autopilot_makes_what_was_proved_and_says_why(registry):
     assert [step["step"] for step in said if step["step"] == "apply"]
     for name in made:
         assert any(step["step"] == "prove" and f"keep {name}" in step["what"] for step in said)
-    assert registry.databases() == databases
+    assert not registry.clones()
     again = registry.cairn("tune", "autopilot", "--clone", "template", "--verify-seconds", "0")
     assert registry.indexes() - before == made, again.stdout
     registry.cairn("tune", "undo", "--all", state=False)
