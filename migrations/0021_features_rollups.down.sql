@@ -1,8 +1,8 @@
-DROP TRIGGER history_truncated ON features.history;
-DROP TRIGGER history_updated_to ON features.history;
-DROP TRIGGER history_updated_from ON features.history;
-DROP TRIGGER history_deleted ON features.history;
-DROP TRIGGER history_inserted ON features.history;
+DROP TRIGGER IF EXISTS history_truncated ON features.history;
+DROP TRIGGER IF EXISTS history_updated_to ON features.history;
+DROP TRIGGER IF EXISTS history_updated_from ON features.history;
+DROP TRIGGER IF EXISTS history_deleted ON features.history;
+DROP TRIGGER IF EXISTS history_inserted ON features.history;
 DROP TRIGGER feature_views_rollup ON features.feature_views;
 DROP FUNCTION features.follow_history, features.forget_rollups, features.mark_rollups;
 DROP TABLE features.rollup_marks, features.rollups;

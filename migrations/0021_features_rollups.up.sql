@@ -56,30 +56,6 @@ BEGIN
     RETURN NULL;
 END
 $$;
-CREATE TRIGGER history_inserted AFTER INSERT ON features.history REFERENCING NEW TABLE AS changed
-    FOR EACH STATEMENT EXECUTE FUNCTION features.mark_rollups();
-CREATE TRIGGER history_deleted AFTER DELETE ON features.history REFERENCING OLD TABLE AS changed
-    FOR EACH STATEMENT EXECUTE FUNCTION features.mark_rollups();
-CREATE TRIGGER history_updated_from AFTER UPDATE ON features.history REFERENCING OLD TABLE AS changed
-    FOR EACH STATEMENT EXECUTE FUNCTION features.mark_rollups();
-CREATE TRIGGER history_updated_to AFTER UPDATE ON features.history REFERENCING NEW TABLE AS changed
-    FOR EACH STATEMENT EXECUTE FUNCTION features.mark_rollups();
--- They cost every writer something, above all those who write much at once: not before a view asks for a rollup.
-ALTER TABLE ONLY features.history DISABLE TRIGGER history_inserted, DISABLE TRIGGER history_deleted,
-    DISABLE TRIGGER history_updated_from, DISABLE TRIGGER history_updated_to;
-
-CREATE FUNCTION features.follow_history() RETURNS trigger LANGUAGE plpgsql
-SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    IF EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'features.history'::regclass AND tgname = 'history_inserted' AND tgenabled = 'D') THEN
-        ALTER TABLE ONLY features.history ENABLE TRIGGER history_inserted, ENABLE TRIGGER history_deleted,
-            ENABLE TRIGGER history_updated_from, ENABLE TRIGGER history_updated_to;
-    END IF;
-    RETURN NULL;
-END
-$$;
-CREATE TRIGGER feature_views_rollup AFTER INSERT OR UPDATE OF rollup_s ON features.feature_views FOR EACH ROW
-    WHEN (NEW.rollup_s IS NOT NULL) EXECUTE FUNCTION features.follow_history();
 
 -- All is made again from what is there then.
 CREATE FUNCTION features.forget_rollups() RETURNS trigger LANGUAGE plpgsql
@@ -89,4 +65,26 @@ BEGIN
     RETURN NULL;
 END
 $$;
-CREATE TRIGGER history_truncated AFTER TRUNCATE ON features.history FOR EACH STATEMENT EXECUTE FUNCTION features.forget_rollups();
+
+-- The triggers cost every writer something, above all those who write much at once, and a table that Citus distributes may have none: they
+-- are made when a view first asks for a rollup.
+CREATE FUNCTION features.follow_history() RETURNS trigger LANGUAGE plpgsql
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'features.history'::regclass AND tgname = 'history_inserted') THEN
+        CREATE TRIGGER history_inserted AFTER INSERT ON features.history REFERENCING NEW TABLE AS changed
+            FOR EACH STATEMENT EXECUTE FUNCTION features.mark_rollups();
+        CREATE TRIGGER history_deleted AFTER DELETE ON features.history REFERENCING OLD TABLE AS changed
+            FOR EACH STATEMENT EXECUTE FUNCTION features.mark_rollups();
+        CREATE TRIGGER history_updated_from AFTER UPDATE ON features.history REFERENCING OLD TABLE AS changed
+            FOR EACH STATEMENT EXECUTE FUNCTION features.mark_rollups();
+        CREATE TRIGGER history_updated_to AFTER UPDATE ON features.history REFERENCING NEW TABLE AS changed
+            FOR EACH STATEMENT EXECUTE FUNCTION features.mark_rollups();
+        CREATE TRIGGER history_truncated AFTER TRUNCATE ON features.history
+            FOR EACH STATEMENT EXECUTE FUNCTION features.forget_rollups();
+    END IF;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER feature_views_rollup AFTER INSERT OR UPDATE OF rollup_s ON features.feature_views FOR EACH ROW
+    WHEN (NEW.rollup_s IS NOT NULL) EXECUTE FUNCTION features.follow_history();
