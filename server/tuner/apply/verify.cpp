@@ -37,24 +37,11 @@ void add_tables(simdjson::dom::element node, std::set<TableName>& tables) {
   for (const auto field : simdjson::dom::object(node)) add_tables(field.value, tables);
 }
 
-struct Mentioned {
-  std::set<TableName> tables = {};
-  bool writes = false;
-
-  bool names(const TableName& table) const { return tables.contains(table) || tables.contains({"", table.name}); }
-};
-
-Mentioned mentioned_in(const std::string& text) {
-  Mentioned mentioned;
-  const auto tree = ParseTree::parse(text);
-  if (!tree) return mentioned;
-  for (const auto statement : tree->statements()) {
-    add_tables(statement, mentioned.tables);
-    simdjson::dom::object node;
-    if (statement["stmt"].get(node) != simdjson::SUCCESS) continue;
-    for (const auto field : node) mentioned.writes |= field.key != "SelectStmt";
-  }
-  return mentioned;
+std::set<TableName> tables_in(const std::string& text) {
+  std::set<TableName> tables;
+  if (const auto tree = ParseTree::parse(text))
+    for (const auto statement : tree->statements()) add_tables(statement, tables);
+  return tables;
 }
 
 class Verifier {
@@ -147,12 +134,11 @@ class Verifier {
       statement.text = group->text;
     else if (before != before_.end())
       statement.text = before->second.text;
-    const Mentioned mentioned = mentioned_in(statement.text);
-    statement.writes = mentioned.writes;
+    const std::set<TableName> tables = tables_in(statement.text);
     for (const JournalEntry& entry : entries_) {
       if (std::find(entry.serves.begin(), entry.serves.end(), id) != entry.serves.end())
         statement.serves.push_back(entry.id);
-      else if (mentioned.names(entry.table))
+      else if (tables.contains(entry.table) || tables.contains({"", entry.table.name}))
         statement.touches.push_back(entry.id);
     }
     if (!statement.serves.empty() || !statement.touches.empty()) report_.statements.push_back(std::move(statement));

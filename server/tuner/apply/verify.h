@@ -33,7 +33,6 @@ std::string_view effect_name(Effect effect);
 struct StatementEffect {
   std::string id = {};  // fingerprint
   std::string text = {};
-  bool writes = false;                // INSERT, UPDATE, DELETE, MERGE, COPY
   std::vector<int64_t> serves = {};   // changes that were made for it
   std::vector<int64_t> touches = {};  // other changes to its tables
   int64_t calls_before = 0;

@@ -91,17 +91,11 @@ VerifiedChange judge(const JournalEntry& entry, const std::vector<StatementEffec
       saved += statement.saved_ms();
     }
   }
-  const std::string loss =
-      slower.empty()
-          ? ""
-          : fmt::format("statement {} got slower: {:.1f} ms lost since, {:.1f} ms saved", slower, lost, saved);
   if (lost > std::max(0.0, saved)) {
     verdict.verdict = ChangeVerdictKind::kSlower;
-    verdict.reason = loss;
   } else if (faster > 0) {
     verdict.verdict = ChangeVerdictKind::kVerified;
     verdict.reason = fmt::format("{} of {} statements faster, {:.1f} ms saved since", faster, served, saved);
-    if (!loss.empty()) verdict.reason += "; " + loss;
   } else if (few > 0 || served == 0) {
     verdict.reason = served == 0 ? "made for no statement that is counted"
                                  : fmt::format("not enough calls yet of {} of {} statements", few, served);
@@ -109,6 +103,9 @@ VerifiedChange judge(const JournalEntry& entry, const std::vector<StatementEffec
     verdict.verdict = ChangeVerdictKind::kNoDifference;
     verdict.reason = "its statements take as long as before";
   }
+  if (!slower.empty())
+    verdict.reason += fmt::format("{}statement {} got slower: {:.1f} ms lost since, {:.1f} ms saved",
+                                  verdict.reason.empty() ? "" : "; ", slower, lost, saved);
   return verdict;
 }
 
