@@ -11,6 +11,10 @@ namespace cairn {
 std::string random_bytes(size_t count);
 // Two lower-case digits a byte.
 std::string to_hex(std::string_view bytes);
+// 32 bytes.
+std::string sha256(std::string_view bytes);
 std::string sha256_hex(std::string_view bytes);
+// Base64 (RFC 4648, section 4), with padding.
+std::string base64(std::string_view bytes);
 
 }  // namespace cairn

@@ -1,7 +1,5 @@
 #include "features/types.h"
 
-#include <openssl/evp.h>
-
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -302,15 +300,6 @@ std::optional<int64_t> big_endian(std::string_view bytes) {
 std::string uuid_text(std::string_view bytes) {
   std::string text = to_hex(bytes);
   for (const size_t dash : {8, 13, 18, 23}) text.insert(dash, "-");
-  return text;
-}
-
-std::string base64(std::string_view bytes) {
-  std::string text(4 * ((bytes.size() + 2) / 3) + 1, '\0');
-  const int length =
-      EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()),
-                      reinterpret_cast<const unsigned char*>(bytes.data()), static_cast<int>(bytes.size()));
-  text.resize(static_cast<size_t>(length));
   return text;
 }
 

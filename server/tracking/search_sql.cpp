@@ -7,6 +7,7 @@
 #include <cmath>
 #include <set>
 
+#include "base/bytes.h"
 #include "base/error.h"
 #include "base/json.h"
 
@@ -93,13 +94,6 @@ void collect_keys(const Filter& filter, std::set<std::string>& names) {
   if (filter.kind == Filter::Kind::kCondition && entity != Entity::kAttribute && entity != Entity::kDataset)
     names.insert(filter.condition.key);
   for (const Filter& child : filter.children) collect_keys(child, names);
-}
-
-std::string base64(std::string_view bytes) {
-  std::string out((bytes.size() + 2) / 3 * 4, '\0');
-  EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()), reinterpret_cast<const unsigned char*>(bytes.data()),
-                  static_cast<int>(bytes.size()));
-  return out;
 }
 
 Error bad_token() {
