@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <fstream>
-#include <unordered_map>
 
 #include "base/error.h"
 #include "tuner/profile/statements.h"
@@ -199,15 +198,13 @@ const LoggedStatement* Logged::find(const std::string& fingerprint) const {
 }
 
 void add_entries(const std::vector<LogEntry>& entries, Logged& logged) {
-  std::unordered_map<std::string, std::string> fingerprints;  // prepared statements have the same text each time
   const size_t begin = entries.size() > kEntriesMax ? entries.size() - kEntriesMax : 0;
   for (size_t i = begin; i < entries.size(); ++i) {
     const LogEntry& entry = entries[i];
     if (entry.text.starts_with(kOwnStatement)) continue;
-    const auto [known, is_new] = fingerprints.try_emplace(entry.text);
-    if (is_new) known->second = fingerprint(entry.text).value_or("");
-    if (known->second.empty()) continue;
-    LoggedStatement& statement = logged.statements[known->second];
+    const auto id = fingerprint(entry.text);
+    if (!id) continue;
+    LoggedStatement& statement = logged.statements[*id];
     if (entry.plan.empty()) {
       ++statement.calls;
       if (entry.ms) statement.slowest_ms = std::max(statement.slowest_ms.value_or(0), *entry.ms);

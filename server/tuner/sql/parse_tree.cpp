@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <charconv>
+#include <mutex>
 #include <set>
+#include <unordered_map>
 
 namespace cairn::tuner {
 namespace {
@@ -84,13 +86,44 @@ std::string with_negative_integers(std::string_view json, std::string_view sql) 
   return out.append(json, from);
 }
 
-}  // namespace
-
-std::optional<std::string> fingerprint(const std::string& sql) {
+std::optional<std::string> parsed_fingerprint(const std::string& sql) {
   static const std::optional<std::string> of_no_statement = fingerprint_of_all("");
   const std::optional<std::string> found = fingerprint_of_all(sql);
   if (!found || found == of_no_statement) return std::nullopt;
   return with_numbered_tables(*found, sql);
+}
+
+// A server looks at the same statements again and again, and to parse them is most of the work. All is forgotten when
+// it becomes too much.
+class Fingerprints {
+ public:
+  std::optional<std::string> of(const std::string& sql) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (const auto found = known_.find(sql); found != known_.end()) return found->second;
+    }
+    std::optional<std::string> found = parsed_fingerprint(sql);
+    const std::lock_guard lock(mutex_);
+    if (bytes_ + sql.size() > kMostBytes) {
+      known_.clear();
+      bytes_ = 0;
+    }
+    if (known_.emplace(sql, found).second) bytes_ += sql.size();
+    return found;
+  }
+
+ private:
+  static constexpr size_t kMostBytes = 16 << 20;
+  std::mutex mutex_;
+  std::unordered_map<std::string, std::optional<std::string>> known_;
+  size_t bytes_ = 0;
+};
+
+}  // namespace
+
+std::optional<std::string> fingerprint(const std::string& sql) {
+  static Fingerprints fingerprints;
+  return fingerprints.of(sql);
 }
 
 std::optional<std::string> deparsed(const std::string& sql) {

@@ -15,7 +15,7 @@
 namespace cairn::tuner {
 
 // 16 hexadecimal digits, equal for statements that differ only in constants, placeholders, the length of lists of them,
-// aliases and white space.
+// aliases and white space. Remembered. Thread-safe.
 std::optional<std::string> fingerprint(const std::string& sql);
 
 // The text that the parser makes of its tree: `interval $1` becomes a cast, which PostgreSQL can prepare.
