@@ -22,6 +22,14 @@ export function signIn({user, password, token}) {
 let askForCredentials = null;
 export const onUnauthenticated = (ask) => (askForCredentials = ask);
 
+// What index.html has asked for already; once.
+function takeAsked(method, path) {
+  if (method !== "GET") return undefined;
+  const response = asked.get(path);
+  asked.delete(path);
+  return response;
+}
+
 // The response, with the credentials that the page has, or is given when it is asked for them.
 async function send(method, path, body, signal) {
   const headers = {};
@@ -31,13 +39,15 @@ async function send(method, path, body, signal) {
   let response;
   try {
     // Not the browser's own dialog for credentials: the page asks.
-    response = await fetch(path, {
-      method,
-      headers,
-      body: body === undefined ? undefined : JSON.stringify(body),
-      signal,
-      credentials: "omit",
-    });
+    const ask = () =>
+      fetch(path, {
+        method,
+        headers,
+        body: body === undefined ? undefined : JSON.stringify(body),
+        signal,
+        credentials: "omit",
+      });
+    response = await (takeAsked(method, path) ?? ask());
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ApiError(0, "UNREACHABLE", "The server cannot be reached. It may be stopped: start it and try again.");

@@ -1,4 +1,4 @@
-// Line charts, sparklines and bars as SVG. A chart says in words what it shows, for who does not see it.
+// Line charts, sparklines and histograms as SVG. A chart says in words what it shows, for who does not see it.
 import {h, s, number} from "./dom.js";
 
 // Okabe and Ito's colours, which differ for every kind of sight, darkened or lightened to be seen on both grounds (style.css).
@@ -281,15 +281,6 @@ export function sparkline(values, options = {}) {
     s("path", {d: "M" + d.join("L"), class: "line", stroke: colour(0)}),
   );
 }
-
-// A share of a whole, as a bar behind nothing but itself; the number stands beside it.
-export const bar = (ratio, kind = "") =>
-  s(
-    "svg",
-    {class: "bar " + kind, viewBox: "0 0 100 6", preserveAspectRatio: "none", "aria-hidden": "true"},
-    s("rect", {width: 100, height: 6, class: "ground"}),
-    s("rect", {width: Math.max(0, Math.min(1, ratio || 0)) * 100, height: 6}),
-  );
 
 // counts: [{from, to, count}], or ten deciles' borders.
 export function histogram(bins, options = {}) {

@@ -2,7 +2,8 @@
 import {get, mlflow} from "./api.js";
 import {date, duration, empty, h, link, number, section, table} from "./dom.js";
 import {parallelCoordinates} from "./parallel.js";
-import {keysOf, metricPlots, runHref, runOf, runTime, varyingParams} from "./run_data.js";
+import {metricPlots} from "./metric_plots.js";
+import {keysOf, runHref, runOf, runTime, varyingParams} from "./run_data.js";
 
 export async function show(parts, query, {signal}) {
   const ids = (query.get("runs") ?? "").split(",").filter(Boolean);

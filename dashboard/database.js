@@ -1,25 +1,8 @@
 // #/database/TAB?database=NAME: what the PostgreSQL behind all of it does. This module has the frame and the load; each other
 // tab is a module of its own, with show(database, query, context).
 import {get, keepLooking} from "./api.js";
-import {
-  bytes,
-  duration,
-  empty,
-  figure,
-  figures,
-  h,
-  link,
-  number,
-  percent,
-  replace,
-  section,
-  statement,
-  table,
-  tabs,
-  time,
-  ago,
-} from "./dom.js";
-import {bar, legend, lineChart, timeTicks} from "./chart.js";
+import {ago, bar, bytes, duration, empty, figure, figures, h, link, number, percent, replace, section, statement, table, tabs, time} from "./dom.js";
+import {legend, lineChart, timeTicks} from "./chart.js";
 
 const TABS = [
   {id: "load", name: "Load"},

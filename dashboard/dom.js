@@ -258,3 +258,12 @@ export function statement(one, database) {
     one.text || "(its text may not be read by this role)",
   );
 }
+
+// A share of a whole, as a bar behind nothing but itself; the number stands beside it.
+export const bar = (ratio, kind = "") =>
+  s(
+    "svg",
+    {class: "bar " + kind, viewBox: "0 0 100 6", preserveAspectRatio: "none", "aria-hidden": "true"},
+    s("rect", {width: 100, height: 6, class: "ground"}),
+    s("rect", {width: Math.max(0, Math.min(1, ratio || 0)) * 100, height: 6}),
+  );

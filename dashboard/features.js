@@ -1,21 +1,7 @@
 // #/features: feature views with their health: how fresh, how often missing, how they are distributed, how far from the baseline.
 import {get, keepLooking, optional, post} from "./api.js";
-import {
-  announce,
-  duration,
-  empty,
-  figure,
-  figures,
-  h,
-  number,
-  percent,
-  replace,
-  section,
-  table,
-  tag,
-  time,
-} from "./dom.js";
-import {bar, histogram} from "./chart.js";
+import {announce, bar, duration, empty, figure, figures, h, number, percent, replace, section, table, tag, time} from "./dom.js";
+import {histogram} from "./chart.js";
 
 const DRIFTED = 0.25,
   DRIFTS = 0.1,

@@ -1,23 +1,6 @@
 // #/: what is there and what happened last, from each section a little, each with the way in.
 import {get, mlflow} from "./api.js";
-import {
-  bytes,
-  duration,
-  empty,
-  figure,
-  figures,
-  h,
-  link,
-  number,
-  path,
-  percent,
-  replace,
-  statement,
-  table,
-  tag,
-  time,
-} from "./dom.js";
-import {bar} from "./chart.js";
+import {bar, bytes, duration, empty, figure, figures, h, link, number, path, percent, replace, statement, table, tag, time} from "./dom.js";
 import {keysOf, runHref, runOf, runTime, searchExperiments} from "./run_data.js";
 
 const RUNS = 8;

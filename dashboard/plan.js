@@ -1,7 +1,6 @@
 // #/database/plan: a statement's plan as a tree, with what is wrong at the node where it is wrong.
 import {get, post} from "./api.js";
-import {bar} from "./chart.js";
-import {copyable, duration, empty, figure, figures, h, link, number, replace} from "./dom.js";
+import {bar, copyable, duration, empty, figure, figures, h, link, number, replace} from "./dom.js";
 
 const HEADLINES = {
   sequential_scan: "Sequential scan for few rows",

@@ -1,7 +1,6 @@
 // #/database/relations: tables by size, with what is dead in them and how they are read; indexes by size, with their use.
 import {get} from "./api.js";
-import {ago, bytes, empty, figure, figures, h, number, percent, replace, section, table, tag, time} from "./dom.js";
-import {bar} from "./chart.js";
+import {ago, bar, bytes, empty, figure, figures, h, number, percent, replace, section, table, tag, time} from "./dom.js";
 
 const AT_FIRST = 40,
   MUCH_DEAD = 0.2;

@@ -17,7 +17,8 @@ import {
   tag,
   time,
 } from "./dom.js";
-import {metricPlots, runOf, runTime} from "./run_data.js";
+import {metricPlots} from "./metric_plots.js";
+import {runOf, runTime} from "./run_data.js";
 
 const SHOWN_TEXT = 200_000;
 const HIDDEN_TAGS = /^mlflow\.(runName|user|source\.|log-model|note)/;

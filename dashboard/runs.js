@@ -18,20 +18,20 @@ import {
 } from "./dom.js";
 import {mlflow} from "./api.js";
 import {VirtualTable} from "./virtual_table.js";
-import {parallelCoordinates} from "./parallel.js";
-import {keysOf, metricPlots, runHref, runOf, runTime, searchExperiments, varyingParams} from "./run_data.js";
+import {keysOf, runHref, runOf, runTime, searchExperiments, varyingParams} from "./run_data.js";
 
 const PAGE = 100,
   COMPARED_AT_MOST = 100;
 
 export async function show(parts, query, context) {
-  const experiments = await searchExperiments(context.signal);
-  const id = parts[1];
+  const id = parts[1],
+    runs = id && new Runs(id, query, context),
+    experiments = await searchExperiments(context.signal);
   if (!id) return listOf(experiments);
   const experiment =
     experiments.find((one) => one.experiment_id === id) ??
     (await mlflow.get("experiments/get", {experiment_id: id}, context.signal)).experiment;
-  return new Runs(experiment, experiments, query, context).element();
+  return runs.element(experiment, experiments);
 }
 
 function listOf(experiments) {
@@ -103,18 +103,23 @@ const tagColumn = (key) => ({
 });
 
 class Runs {
-  constructor(experiment, experiments, query, context) {
-    Object.assign(this, {experiment, experiments, context, rows: [], selected: new Map(), generation: 0});
+  // Asks for the first runs, which element() waits for.
+  constructor(id, query, context) {
+    Object.assign(this, {id, context, rows: [], token: null, selected: new Map(), generation: 0});
     this.view = query.get("view") ?? "table";
     this.filter = query.get("filter") ?? "";
     this.stage = query.get("stage") ?? "ACTIVE_ONLY";
     const order = query.get("order") ?? "attributes.start_time DESC";
     this.sorted = {id: order.replace(/ (ASC|DESC)$/, ""), descending: order.endsWith(" DESC")};
-    this.kept = "cairn.columns." + experiment.experiment_id;
+    this.kept = "cairn.columns." + id;
+    this.first = this.ask();
+    this.first.catch(() => {}); // fetchPage() tells of it
   }
 
-  async element() {
-    this.grid = new VirtualTable("Runs of " + this.experiment.name, {
+  async element(experiment, experiments) {
+    if (this.view === "charts") this.plots = await import("./metric_plots.js");
+    if (this.view === "parallel") this.axes = await import("./parallel.js");
+    this.grid = new VirtualTable("Runs of " + experiment.name, {
       sort: (column) => this.sort(column),
       open: (run) => run && (location.hash = runHref(run)),
       select: (run) => this.select(run),
@@ -169,7 +174,7 @@ class Runs {
     );
     this.input.addEventListener("search", () => this.input.value === "" && this.filter !== "" && this.apply());
     await this.apply(true);
-    const here = path("experiments", this.experiment.experiment_id);
+    const here = path("experiments", this.id);
     const address = (view) => {
       const more = new URLSearchParams({
         ...(this.filter && {filter: this.filter}),
@@ -182,16 +187,16 @@ class Runs {
       h(
         "div",
         {class: "bar-of-tools"},
-        h("h1", null, this.experiment.name),
-        this.experiments.length > 1 &&
+        h("h1", null, experiment.name),
+        experiments.length > 1 &&
           h(
             "select",
             {
               "aria-label": "Another experiment",
               onchange: (event) => (location.hash = path("experiments", event.target.value)),
             },
-            this.experiments.map((one) =>
-              h("option", {value: one.experiment_id, selected: one === this.experiment}, one.name),
+            experiments.map((one) =>
+              h("option", {value: one.experiment_id, selected: one === experiment}, one.name),
             ),
           ),
       ),
@@ -232,20 +237,26 @@ class Runs {
     return this.loading;
   }
 
+  ask() {
+    return mlflow.post(
+      "runs/search",
+      {
+        experiment_ids: [this.id],
+        filter: this.filter,
+        run_view_type: this.stage,
+        max_results: PAGE,
+        order_by: [this.sorted.id + (this.sorted.descending ? " DESC" : " ASC")],
+        page_token: this.token ?? undefined,
+      },
+      this.context.signal,
+    );
+  }
+
   async fetchPage(generation) {
     try {
-      const page = await mlflow.post(
-        "runs/search",
-        {
-          experiment_ids: [this.experiment.experiment_id],
-          filter: this.filter,
-          run_view_type: this.stage,
-          max_results: PAGE,
-          order_by: [this.sorted.id + (this.sorted.descending ? " DESC" : " ASC")],
-          page_token: this.token ?? undefined,
-        },
-        this.context.signal,
-      );
+      const asked = this.first ?? this.ask();
+      this.first = null;
+      const page = await asked;
       if (generation !== this.generation) return;
       for (const raw of page.runs ?? []) this.rows.push(runOf(raw));
       this.token = page.next_page_token;
@@ -284,7 +295,7 @@ class Runs {
     }
     const chosen = this.selected.size ? [...this.selected.values()] : this.rows;
     if (this.view === "charts")
-      replace(this.content, metricPlots(chosen.slice(0, this.selected.size ? undefined : 10), this.context.signal));
+      replace(this.content, this.plots.metricPlots(chosen.slice(0, this.selected.size ? undefined : 10), this.context.signal));
     else if (this.view === "parallel") replace(this.content, this.parallel());
     else {
       this.grid.setColumns(this.columns(), this.sorted);
@@ -302,7 +313,7 @@ class Runs {
     const draw = () =>
       replace(
         place,
-        parallelCoordinates(
+        this.axes.parallelCoordinates(
           this.rows,
           [
             ...params.map((key) => ({name: key, value: (run) => run.params.get(key)})),

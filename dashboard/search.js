@@ -1,7 +1,6 @@
 // #/search: try a query on a collection, and see what each part of the search made of every hit.
 import {get, post} from "./api.js";
-import {duration, empty, figure, figures, h, number, path, replace, section} from "./dom.js";
-import {bar} from "./chart.js";
+import {bar, duration, empty, figure, figures, h, number, path, replace, section} from "./dom.js";
 
 const MODES = {auto: "Text and vector", text: "Text alone", vector: "Vector alone"};
 

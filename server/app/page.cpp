@@ -1,4 +1,5 @@
 // The page for people: the files of dashboard/, which are inside the binary.
+#include <fmt/format.h>
 #include <zlib.h>
 
 #include <map>
@@ -17,9 +18,10 @@ using http::Response;
 constexpr const char* kFirst = "index.html";
 constexpr size_t kTagLength = 16;
 
-// Nothing from elsewhere, nothing written into the page, nobody's frame around it. Images of artifacts are blobs.
+// Nothing from elsewhere, nothing written into the page but the one script that it comes with, nobody's frame around
+// it. Images of artifacts are blobs.
 constexpr const char* kPolicy =
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; base-uri "
+    "default-src 'none'; script-src 'self'{}; style-src 'self'; img-src 'self' blob:; connect-src 'self'; base-uri "
     "'none'; form-action 'self'; frame-ancestors 'none'";
 
 const char* content_type(std::string_view name) {
@@ -56,10 +58,18 @@ struct File {
 // a page's are of one version.
 struct Page {
   std::string version;
+  std::string policy;
   std::map<std::string, File, std::less<>> files;
 };
 
 std::string tag_of(std::string_view content) { return sha256_hex(content).substr(0, kTagLength); }
+
+// The policy's word for the script in the page: its hash.
+std::string source_of_script(std::string_view html) {
+  constexpr std::string_view kBegin = "<script>";
+  const size_t begin = html.find(kBegin) + kBegin.size(), end = html.find("</script>", begin);
+  return fmt::format(" 'sha256-{}'", base64(sha256(html.substr(begin, end - begin))));
+}
 
 Page make_page() {
   Page page;
@@ -73,6 +83,7 @@ Page make_page() {
       const std::string from = "\"ui/", to = from + page.version + "/";
       for (size_t at = 0; (at = file.content.find(from, at)) != std::string::npos; at += to.size())
         file.content.replace(at, from.size(), to);
+      page.policy = fmt::format(kPolicy, source_of_script(file.content));
     }
     file.gzip = compressed(file.content);
     file.tag = tag_of(file.content);
@@ -98,7 +109,7 @@ Response file_response(const Request& request, const std::string& name, const st
   response.headers = {{"ETag", tag},
                       {"Cache-Control", version == page().version ? "public, max-age=31536000, immutable" : "no-cache"},
                       {"Vary", "Accept-Encoding"},
-                      {"Content-Security-Policy", kPolicy},
+                      {"Content-Security-Policy", page().policy},
                       {"X-Content-Type-Options", "nosniff"},
                       {"Referrer-Policy", "no-referrer"},
                       {"Cross-Origin-Opener-Policy", "same-origin"}};

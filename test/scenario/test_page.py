@@ -162,7 +162,7 @@ def test_page_works_is_accessible_and_fits_a_phone(outcomes, page):
 
 
 @pytest.mark.parametrize("check", [
-    "runs: any number of rows, few of them in the document", "runs: by keyboard", "runs: filter in MLflow's grammar", "runs: order and columns", "compare: what differs is marked",
+    "first view: what is asked for ahead is what the page needs, once", "runs: any number of rows, few of them in the document", "runs: by keyboard", "runs: filter in MLflow's grammar", "runs: order and columns", "compare: what differs is marked",
     "charts: smoothing and zoom", "parallel coordinates: a drag keeps what passes", "run: what others have named is text", "models: an approval by a button",
     "features: distribution and drift", "search: each part's score and rank", "database: statements, and the plan of one with its findings", "database: who waits for whom",
     "database: advice and relations", "theme: chosen by hand, and kept", "database: a session is ended, by who was asked",

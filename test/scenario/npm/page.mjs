@@ -167,6 +167,19 @@ async function everyPage(browser) {
 const rowCount = (page) => page.locator(".virtual tbody tr").count();
 
 const CHECKS = {
+  async "first view: what is asked for ahead is what the page needs, once"(page) {
+    for (const address of ["/", PAGES.runs, PAGES.load]) {
+      await page.goto("about:blank");
+      await open(page, address);
+      const [untaken, names] = await page.evaluate(() => [
+        [...asked.keys()],
+        performance.getEntriesByType("resource").map((one) => one.name),
+      ]);
+      expect(!untaken.length, `${address}: nobody wanted ${untaken.join(", ")}`);
+      const calls = names.filter((name) => name.includes("/api/"));
+      expect(calls.length > 0 && new Set(calls).size === calls.length, `${address}: asked twice: ${calls.join(", ")}`);
+    }
+  },
   async "runs: any number of rows, few of them in the document"(page) {
     await open(page, PAGES.runs);
     await page.locator(".virtual table").focus();
