@@ -3,7 +3,7 @@
 
     bench/scrape.py [--tables 500] [--statements 5000] [--scrapes 40]
 
-The first scrape is given apart, and one more than a minute later: they ask for what the others keep. CPU is that of the server's process and of its
+The first scrape is given apart, and the dearest of those a minute later: they ask for what the others keep. CPU is that of the server's process and of its
 session in PostgreSQL, from /proc.
 """
 import argparse
@@ -21,6 +21,7 @@ from servers import start_cairn  # noqa: E402
 
 
 KEPT_SECONDS = 61
+KEPT_KINDS = 4  # that are asked for once a minute, each in a scrape of its own
 
 
 def schedule_ms(process):
@@ -66,7 +67,7 @@ def main():
 
         costs = [scrape() for _ in range(wanted.scrapes + 1)]
         time.sleep(KEPT_SECONDS)
-        late, text = scrape()[:2], costs[0][2]
+        late, text = max((scrape()[:2] for _ in range(KEPT_KINDS + 1)), key=sum), costs[0][2]
         costs = [cost[:2] for cost in costs]
         first, rest = costs[0], sorted(costs[1:], key=sum)
         middle = rest[len(rest) // 2]

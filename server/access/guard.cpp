@@ -28,6 +28,14 @@ Error denied(const http::Account& account, const Rule& rule) {
                account.name + " has no permission to " + std::string(kNames[size_t(rule.needs)]) + " " + what);
 }
 
+// Names of the objects that may not be read: a role reads all the others.
+std::vector<std::string> unreadable(const Permissions& permissions) {
+  std::vector<std::string> names;
+  for (const auto& [name, permission] : permissions.objects)
+    if (permission == Permission::kNone) names.push_back(name);
+  return names;
+}
+
 bool makes(std::span<const Rule> rules) {
   return std::ranges::any_of(rules, [](const Rule& rule) { return rule.find == Find::kCreates; });
 }
@@ -79,14 +87,13 @@ task<Response> ObjectGuard::checked(const Guarded& guarded, Account account, Req
   const Rule& last = guarded.rules.back();
   std::vector<std::string> names;
   if (last.find == Find::kCreates) names = co_await wanted(last, request);
+  const Permissions* permissions =
+      last.find == Find::kAnswer && !is_admin ? find_permissions(*account, last.kind) : nullptr;
+  if (permissions != nullptr) request.hidden = unreadable(*permissions);
   Response response = co_await guarded.handler(request);
   if (response.status >= 300 || response.stream) co_return response;
   if (last.find == Find::kCreates) co_await add_manager(last, account, response, std::move(names));
-  if (last.find == Find::kAnswer && !is_admin) {
-    const Permissions* permissions = find_permissions(*account, last.kind);
-    if (permissions != nullptr && permissions->least < Permission::kRead)
-      leave_out_unreadable(response.body, last.field, *permissions);
-  }
+  if (permissions != nullptr && !request.hidden.empty()) leave_out_unreadable(response.body, last.field, *permissions);
   co_return response;
 }
 

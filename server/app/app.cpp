@@ -60,8 +60,8 @@ void register_own_routes(http::Router& router, App& app) {
       "GET", "/version",
       [](http::Request&) -> task<http::Response> { co_return http::text_response(std::string(kVersion)); }, open);
   const auto metrics = [&app](http::Request&) -> task<http::Response> {
-    const std::string of_postgres = co_await app.monitor->page();
-    http::Response response = http::text_response(render_metrics(app) + of_postgres);
+    const monitor::Gatherer::Page of_postgres = co_await app.monitor->page();
+    http::Response response = http::text_response(render_metrics(app) + *of_postgres);
     response.content_type = "text/plain; version=0.0.4; charset=utf-8";
     co_return response;
   };

@@ -45,6 +45,29 @@ task<std::string> rollups_now(JobContext& context) {
 
 task<bool> rollups_needed(db::Pool& pool) { return features::has_rollups_due(pool); }
 
+// Events are numbered as they come, so the old ones are the first. Some at a time, each a transaction: nobody waits for
+// the first run in a database that has gathered millions.
+#define CAIRN_OLD_EVENTS                                                                               \
+  "(SELECT event_id FROM (SELECT event_id, at FROM audit.events ORDER BY event_id LIMIT 10000) first " \
+  "WHERE at < now() - interval '400 days')"
+constexpr db::Statement kHasOldEvents{"audit_has_old", "SELECT EXISTS " CAIRN_OLD_EVENTS};
+constexpr db::Statement kForgetEvents{"audit_forget", "DELETE FROM audit.events WHERE event_id IN " CAIRN_OLD_EVENTS};
+
+task<bool> has_old_events(db::Pool& pool) {
+  const db::Rows rows = co_await pool.query(kHasOldEvents);
+  co_return rows.boolean(0, 0);
+}
+
+task<std::string> forget_events(JobContext& context) {
+  int64_t removed = 0, last = 1;
+  while (last > 0 && context.may_go_on()) {
+    const db::Rows rows = co_await context.pool.query(kForgetEvents);
+    last = rows.affected();
+    removed += last;
+  }
+  co_return fmt::format("{} events of the audit, older than 400 days, removed", removed);
+}
+
 std::string backup_directory(const ServerConfig& config) {
   return config.backup_dir.empty() ? backup::last_directory(config.data_dir) : config.backup_dir;
 }
@@ -116,6 +139,11 @@ void add_scheduled_jobs(maintain::Schedule& schedule, const ServerConfig& config
                 .schedule = "60 seconds",
                 .work = rollups_now,
                 .is_needed = rollups_needed});
+  schedule.add({.name = "audit",
+                .description = "Events of the audit older than 400 days removed",
+                .schedule = "30 0 * * *",
+                .work = forget_events,
+                .is_needed = has_old_events});
   if (!config.database_url.empty()) return;
   schedule.add({.name = maintain::kBackupVerify,
                 .description = "The newest backup restored into a scratch cluster and compared (cairn backup verify)",

@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -24,6 +26,8 @@ namespace fs = std::filesystem;
 
 constexpr size_t kStatusLine = 7;  // of postmaster.pid
 constexpr size_t kLogLines = 12;
+constexpr const char* kFolder = "cairn-recovery-";
+constexpr int kTries = 10;
 // Of the origin's ALTER SYSTEM: what would make the copy speak to the origin's archive, replicas or primary.
 const std::regex kOfTheOrigin(
     R"(^\s*(archive_\w+|basic_archive\.\w+|restore_command|recovery_\w+|primary_\w+|synchronous_standby_names)\s*=.*)",
@@ -48,6 +52,31 @@ std::string recovery_settings(const Target& target, const std::vector<std::strin
   if (target.lsn) text += "recovery_target_lsn = " + cluster::quote_setting(*target.lsn) + "\n";
   if (target.name) text += "recovery_target_name = " + cluster::quote_setting(*target.name) + "\n";
   return text;
+}
+
+// Locks a private folder; -1 where somebody holds it, or it is gone, or another user's. The descriptor is inherited:
+// the lock is free when its process and its PostgreSQL are both gone, however they ended.
+int lock_folder(const fs::path& folder, uid_t owner) {
+  const int fd = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  if (fd < 0) return -1;
+  struct stat opened {
+  }, there{};
+  if (flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &opened) == 0 && lstat(folder.c_str(), &there) == 0 &&
+      opened.st_ino == there.st_ino && opened.st_uid == owner)
+    return fd;
+  close(fd);
+  return -1;
+}
+
+void remove_abandoned(uid_t owner) {
+  std::error_code failure;
+  for (const fs::directory_entry& entry : fs::directory_iterator(fs::temp_directory_path(), failure)) {
+    if (!entry.path().filename().string().starts_with(kFolder)) continue;
+    const int fd = lock_folder(entry.path(), owner);
+    if (fd < 0) continue;
+    fs::remove_all(entry.path(), failure);
+    close(fd);
+  }
 }
 
 }  // namespace
@@ -86,10 +115,17 @@ std::string fetch_from(const fs::path& directory) { return fmt::format("cp \"{}/
 
 Recovery::Recovery(fs::path data, std::string programs)
     : data_(std::move(data)), programs_(std::move(programs)), user_(cluster::postgres_os_user()) {
-  std::string folder = fs::temp_directory_path() / "cairn-recovery-XXXXXX";
-  if (mkdtemp(folder.data()) == nullptr || chown(folder.c_str(), user_.uid, user_.gid) != 0)
-    throw Error(ErrorCode::kInvalidState, "cannot make " + folder + ": " + std::strerror(errno));
-  private_ = folder;
+  remove_abandoned(user_.uid);
+  // Before it is locked another one may take it for abandoned.
+  for (int i = 0; i < kTries && lock_fd_ < 0; ++i) {
+    std::string folder = fs::temp_directory_path() / (std::string(kFolder) + "XXXXXX");
+    if (mkdtemp(folder.data()) == nullptr || chown(folder.c_str(), user_.uid, user_.gid) != 0)
+      throw Error(ErrorCode::kInvalidState, "cannot make " + folder + ": " + std::strerror(errno));
+    private_ = folder;
+    lock_fd_ = lock_folder(private_, user_.uid);
+    if (lock_fd_ < 0) rmdir(folder.c_str());
+  }
+  if (lock_fd_ < 0) throw Error(ErrorCode::kInvalidState, "cannot lock " + private_.string());
 }
 
 Recovery::~Recovery() {
@@ -97,6 +133,7 @@ Recovery::~Recovery() {
   if (log_fd_ >= 0) close(log_fd_);
   std::error_code failure;
   fs::remove_all(private_, failure);
+  close(lock_fd_);
 }
 
 void Recovery::write_settings(const std::string& recovery) const {

@@ -28,7 +28,7 @@ std::string fetch_from(const std::filesystem::path& directory);
 
 class Recovery {
  public:
-  // `data` holds the files.
+  // `data` holds the files. Removes the private folders of those that were killed.
   Recovery(std::filesystem::path data, std::string programs);
   // Ends the server. What lies in `data` is left.
   ~Recovery();
@@ -48,10 +48,10 @@ class Recovery {
   void write_settings(const std::string& recovery) const;
   std::string log_tail() const;
 
-  std::filesystem::path data_, private_;
+  std::filesystem::path data_, private_;  // the second for the socket, the log and what only this PostgreSQL reads
   std::string programs_;
   cluster::OsUser user_;
-  int log_fd_ = -1;
+  int lock_fd_ = -1, log_fd_ = -1;
   std::unique_ptr<cluster::Supervisor> server_;
 };
 

@@ -42,6 +42,9 @@ struct Request {
   std::string user;
   std::string request_id;
   std::string traceparent;
+  // Of the kind of objects that the route lists: those that this caller may not read, by name (experiments: by id). A
+  // list that does not show them fills its pages; from any other they are taken out afterwards.
+  std::vector<std::string> hidden;
 
   std::string_view header(std::string_view lower_case_name) const;
   std::optional<std::string_view> argument(std::string_view name) const;

@@ -48,10 +48,10 @@ void print_alerts(const json::Document& document, bool all, std::ostream& out) {
 int run_metrics(const std::string& connection_string, std::ostream& out) {
   Reactor reactor;
   Gatherer gatherer(connection_string);
-  const std::string page = reactor.block_on(gatherer.page());
+  const Gatherer::Page page = reactor.block_on(gatherer.page());
   if (!gatherer.failure().empty())
     throw Error(ErrorCode::kTemporarilyUnavailable, "the database gives no figures: " + gatherer.failure());
-  out << page;
+  out << *page;
   return 0;
 }
 

@@ -221,24 +221,29 @@ Collector slots() {
        {"pg_replication_slot_safe_wal_size_bytes", "gauge", "Bytes until the slot is lost.", 0, 1}}};
 }
 
-// One pass: the first row is of all statements. Statement ids are summed over how they were called (toplevel); those of
-// databases that are gone would be one series twice. There may be thousands, of which few are shown: numbers are summed
-// as float8, and names looked up when those few are chosen.
+// One reading: the first row is of all statements. There may be thousands, of which few are shown: names are looked up
+// when those few are chosen, and what costs most after the reading itself, grouping, is done only for the statements
+// that functions ran too (toplevel is false: there are none by default), for these are two rows of one series. Rows
+// of databases that are gone would be one series twice, too.
 Collector statements(const DatabaseFacts& facts) {
-  const char* shared = facts.statements_shared_names ? "shared_" : "";
   return {"stat_statements",
           fmt::format(
-              "WITH s AS MATERIALIZED (SELECT userid, dbid, queryid, calls, total_exec_time, mean_exec_time, rows,"
-              " {1}blk_read_time AS reading, {1}blk_write_time AS writing FROM {0}.pg_stat_statements(false))"
+              "WITH s AS MATERIALIZED (SELECT userid, dbid, queryid, {2} AS direct, calls, total_exec_time AS ms,"
+              " mean_exec_time, rows, {1}blk_read_time AS reading, {1}blk_write_time AS writing"
+              " FROM {0}.pg_stat_statements(false)), nested AS MATERIALIZED (SELECT * FROM s WHERE NOT direct)"
               " SELECT '{{}}'::text[], ARRAY[NULL, NULL, NULL, NULL, NULL, slow, slow, n]::float8[] FROM (SELECT"
               " count(*) FILTER (WHERE mean_exec_time > 100) AS slow, count(*) AS n FROM s) a UNION ALL"
               " SELECT ARRAY[pg_get_userbyid(userid), (SELECT datname FROM pg_database WHERE oid = dbid),"
-              " queryid::text], ARRAY[calls, seconds, rows, reading, writing, NULL, NULL, NULL] FROM (SELECT userid,"
-              " dbid, queryid, sum(calls::float8) AS calls, sum(total_exec_time) / 1000 AS seconds,"
-              " sum(rows::float8) AS rows, sum(reading) / 1000 AS reading, sum(writing) / 1000 AS writing FROM s"
-              " WHERE queryid IS NOT NULL AND dbid IN (SELECT oid FROM pg_database) GROUP BY 1, 2, 3 ORDER BY 5 DESC"
-              " LIMIT {2}) t",
-              facts.statements_schema, shared, kMostStatements),
+              " queryid::text], ARRAY[calls, ms / 1000, rows, reading / 1000, writing / 1000, NULL, NULL, NULL] FROM"
+              " ((SELECT userid, dbid, queryid, calls, ms, rows, reading, writing FROM s WHERE direct AND queryid IS"
+              " NOT NULL AND dbid IN (SELECT oid FROM pg_database) AND NOT EXISTS (SELECT FROM nested n WHERE"
+              " (n.userid, n.dbid, n.queryid) = (s.userid, s.dbid, s.queryid)) ORDER BY ms DESC LIMIT {3}) UNION ALL"
+              " (SELECT userid, dbid, queryid, sum(calls::float8), sum(ms), sum(rows::float8), sum(reading),"
+              " sum(writing) FROM s WHERE (userid, dbid, queryid) IN (SELECT userid, dbid, queryid FROM nested) AND"
+              " dbid IN (SELECT oid FROM pg_database) GROUP BY 1, 2, 3 ORDER BY 5 DESC LIMIT {3})"
+              " ORDER BY ms DESC LIMIT {3}) t",
+              facts.statements_schema, facts.statements_shared_names ? "shared_" : "",
+              facts.statements_toplevel ? "toplevel" : "true", kMostStatements),
           {"user", "datname", "queryid"},
           {{"pg_stat_statements_calls_total", "counter", "Times that a statement ran."},
            {"pg_stat_statements_seconds_total", "counter", "Seconds that it took."},
@@ -250,15 +255,16 @@ Collector statements(const DatabaseFacts& facts) {
            {"pg_stat_statements_statements", "gauge", "Statements that pg_stat_statements holds."}}};
 }
 
-// Reading texts costs more than all the rest, and they do not change. A command that is not of these kinds may hold a
-// password.
+// Texts do not change. A command that is not of these kinds may hold a password. Which it is, is asked of the few that
+// are shown alone: PostgreSQL would match all thousands before its LIMIT.
 Collector statement_texts(const DatabaseFacts& facts) {
   return {
       "stat_statements_texts",
-      fmt::format("SELECT ARRAY[queryid::text, CASE WHEN max(query) ~* '^\\s*(select|insert|update|delete|merge|with|"
-                  "values)\\M' THEN left(regexp_replace(max(query), '\\s+', ' ', 'g'), 200) ELSE split_part(max(query),"
-                  " ' ', 1) END], ARRAY[1::float8] FROM {}.pg_stat_statements(true) WHERE queryid IS NOT NULL GROUP BY"
-                  " queryid ORDER BY sum(total_exec_time) DESC LIMIT {}",
+      fmt::format("SELECT ARRAY[id, CASE WHEN query ~* '^\\s*(select|insert|update|delete|merge|with|values)\\M' THEN"
+                  " left(regexp_replace(query, '\\s+', ' ', 'g'), 200) ELSE split_part(query, ' ', 1) END],"
+                  " ARRAY[1::float8] FROM (SELECT queryid::text AS id, max(query) AS query FROM"
+                  " {}.pg_stat_statements(true) WHERE queryid IS NOT NULL GROUP BY queryid"
+                  " ORDER BY sum(total_exec_time) DESC LIMIT {}) t",
                   facts.statements_schema, kMostStatements),
       {"queryid", "query"},
       {{"pg_stat_statements_query_id", "gauge", "The text of a statement."}},

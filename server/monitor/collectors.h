@@ -24,7 +24,8 @@ struct Collector {
   std::string sql;
   std::vector<const char*> labels;
   std::vector<Family> families;  // one a value
-  std::chrono::seconds keep{0};  // for so long an answer serves again
+  // For so long an answer serves again, and up to Gatherer::kSpread longer where others are due at the same time.
+  std::chrono::seconds keep{0};
   // Names come with the rows: the first label is a metric's name, and `families` has only its type and help.
   bool named = false;
 };
@@ -33,6 +34,7 @@ struct DatabaseFacts {
   bool has_statements = false;
   std::string statements_schema;
   bool statements_shared_names = false;  // shared_blk_read_time, since pg_stat_statements 1.11
+  bool statements_toplevel = false;      // since 1.9
   bool has_jobs = false;                 // Cairn's queue
 };
 

@@ -20,17 +20,19 @@ constexpr Statement kBounds{
     "SELECT set_config('statement_timeout', '3s', true), set_config('lock_timeout', '200ms', true),"
     " set_config('jit', 'off', true), set_config('transaction_read_only', 'on', true)"};
 // Nor be the heaviest statement of its own list. Who may not set it is told so, once a connection.
-constexpr Statement kUncounted{"metrics_uncounted", "SELECT set_config('pg_stat_statements.track', 'none', true)"};
+constexpr Statement kBoundsUncounted{
+    "metrics_bounds_uncounted",
+    "SELECT set_config('statement_timeout', '3s', true), set_config('lock_timeout', '200ms', true),"
+    " set_config('jit', 'off', true), set_config('transaction_read_only', 'on', true),"
+    " set_config('pg_stat_statements.track', 'none', true)"};
 
 constexpr Statement kFacts{
     "metrics_facts",
-    "SELECT (SELECT quote_ident(n.nspname) FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace"
-    " WHERE extname = 'pg_stat_statements'), (SELECT string_to_array(extversion, '.')::int[] >= '{1,11}' FROM "
-    "pg_extension"
-    " WHERE extname = 'pg_stat_statements'), EXISTS (SELECT FROM pg_class c JOIN pg_namespace n"
-    " ON n.oid = c.relnamespace WHERE n.nspname = 'jobs' AND c.relname = 'jobs' AND has_schema_privilege(n.oid, "
-    "'USAGE')"
-    " AND has_table_privilege(c.oid, 'SELECT'))"};
+    "SELECT quote_ident(n.nspname), version >= '{1,11}', version >= '{1,9}', EXISTS (SELECT FROM pg_class c JOIN"
+    " pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'jobs' AND c.relname = 'jobs' AND"
+    " has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')) FROM (SELECT) one LEFT JOIN"
+    " (SELECT extnamespace, string_to_array(extversion, '.')::int[] AS version FROM pg_extension"
+    " WHERE extname = 'pg_stat_statements') e ON true LEFT JOIN pg_namespace n ON n.oid = e.extnamespace"};
 
 DatabaseFacts facts_of(const Rows& rows) {
   DatabaseFacts facts;
@@ -38,8 +40,9 @@ DatabaseFacts facts_of(const Rows& rows) {
   if (facts.has_statements) {
     facts.statements_schema = rows.text(0, 0);
     facts.statements_shared_names = rows.boolean(0, 1);
+    facts.statements_toplevel = rows.boolean(0, 2);
   }
-  facts.has_jobs = rows.boolean(0, 2);
+  facts.has_jobs = rows.boolean(0, 3);
   return facts;
 }
 
@@ -101,7 +104,7 @@ task<> Gatherer::connect() {
   co_await connection->query(kName);
   counted_ = false;
   try {
-    co_await connection->query(kUncounted);
+    co_await connection->query(kBoundsUncounted);
   } catch (const db::DbError& error) {
     if (!is_refusal(error)) throw;
     counted_ = true;
@@ -116,16 +119,21 @@ task<> Gatherer::connect() {
   connection_ = std::move(connection);
 }
 
+bool Gatherer::is_due(const Part& part, bool another) const {
+  if (!part.asked) return true;
+  const auto since = Clock::now() - *part.asked;
+  if (!part.succeeded) return since >= kRetry;
+  return since >= part.collector.keep + (another ? kSpread : std::chrono::seconds(0));
+}
+
 task<> Gatherer::ask(Part& part) {
   const auto start = Clock::now();
-  const auto fresh = part.succeeded ? part.collector.keep : kRetry;
-  if (part.asked && start - *part.asked < fresh) co_return;
   part.asked = start;
   part.succeeded = part.refused = false;
   part.text.clear();
   try {
-    std::vector<db::Query> queries{{kBounds, {}}, {{part.statement_name, part.collector.sql}, {}}};
-    if (!counted_) queries.insert(queries.begin(), {kUncounted, {}});
+    std::vector<db::Query> queries{{counted_ ? kBounds : kBoundsUncounted, {}},
+                                   {{part.statement_name, part.collector.sql}, {}}};
     auto results = co_await connection_->run(std::move(queries));
     part.rows = std::move(results.back());
     part.succeeded = true;
@@ -144,7 +152,7 @@ std::string Gatherer::render(double seconds, bool up) {
   Exposition out;
   out.gauge("pg_up", "1 while PostgreSQL answers.", up);
   bool failed = !up;
-  std::string text;
+  size_t size = 0;
   if (up) {
     out.family("pg_scrape_collector_success", "gauge", "1 where these figures could be had.");
     for (const auto& part : parts_) {
@@ -160,12 +168,16 @@ std::string Gatherer::render(double seconds, bool up) {
                                            : render_rows(part->collector, *part->rows);
         part->rows.reset();
       }
-      text += part->text;
+      size += part->text.size();
     }
   }
   out.gauge("pg_exporter_last_scrape_error", "1 when the last scrape lacks something that it should have.", failed);
   out.gauge("pg_exporter_last_scrape_duration_seconds", "How long it took.", seconds);
-  return out.take() + text;
+  std::string page = out.take();
+  if (!up) return page;
+  page.reserve(page.size() + size);  // megabytes: copied once
+  for (const auto& part : parts_) page += part->text;
+  return page;
 }
 
 task<> Gatherer::gather() {
@@ -176,8 +188,12 @@ task<> Gatherer::gather() {
     again = connection_ != nullptr;
     try {
       if (!connection_ || !connection_->alive()) co_await connect();
+      bool another = false;  // of those that are kept was asked for in this scrape
       for (size_t i = 0; i < parts_.size(); ++i) {
         Part& part = *parts_[i];
+        const bool kept = part.collector.keep.count() > 0;
+        if (!is_due(part, kept && another)) continue;
+        another = another || kept;
         co_await ask(part);
       }
       up = true;
@@ -193,17 +209,18 @@ task<> Gatherer::gather() {
   const auto make_text = off_thread_.guard([this, seconds, up] { return render(seconds, up); });
   try {
     auto making = offload(make_text);
-    page_ = co_await making;
+    std::string page = co_await making;
+    page_ = std::make_shared<const std::string>(std::move(page));
   } catch (const std::exception& error) {
     log::error("metrics: {}", error.what());
-    page_ = render(seconds, false);
+    page_ = std::make_shared<const std::string>(render(seconds, false));
   }
   under_way_ = false;
   for (const auto& waiter : std::exchange(waiters_, {}))
     if (!waiter->is_set()) waiter->set(true);
 }
 
-task<std::string> Gatherer::page() {
+task<Gatherer::Page> Gatherer::page() {
   const auto waiter = std::make_shared<OneShot<bool>>();
   waiters_.push_back(waiter);
   if (!under_way_) {
@@ -221,7 +238,7 @@ task<std::string> Gatherer::page() {
   Exposition out;
   out.gauge("pg_up", "1 while PostgreSQL answers.", 0);
   out.gauge("pg_exporter_last_scrape_error", "1 when the last scrape lacks something that it should have.", 1);
-  co_return out.take();
+  co_return std::make_shared<const std::string>(out.take());
 }
 
 }  // namespace cairn::monitor

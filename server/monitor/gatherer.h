@@ -21,11 +21,15 @@ namespace cairn::monitor {
 class Gatherer {
  public:
   static constexpr std::chrono::seconds kPatience{5};
+  // What is kept is asked for one kind a scrape, so that no scrape costs much more than the others; but never later
+  // than this after it was due.
+  static constexpr std::chrono::seconds kSpread{15};
 
   explicit Gatherer(std::string connection_string) : connection_string_(std::move(connection_string)) {}
 
-  // Never throws for what the database does.
-  task<std::string> page();
+  // Megabytes, so it is shared. Never throws for what the database does.
+  using Page = std::shared_ptr<const std::string>;
+  task<Page> page();
   // Why the last scrape has no figures; empty: it has.
   const std::string& failure() const { return failure_; }
 
@@ -44,13 +48,15 @@ class Gatherer {
 
   task<> gather();
   task<> connect();
+  // `another` that is kept was asked for in this scrape.
+  bool is_due(const Part& part, bool another) const;
   task<> ask(Part& part);
   std::string render(double seconds, bool up);
 
   std::string connection_string_;
   std::unique_ptr<db::Connection> connection_;
   std::vector<std::unique_ptr<Part>> parts_;
-  std::string page_;
+  Page page_;
   std::string failure_;
   bool under_way_ = false;
   bool counted_ = false;  // its statements are, by pg_stat_statements: it may not say otherwise

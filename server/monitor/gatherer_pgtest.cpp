@@ -16,7 +16,7 @@ class GathererTest : public testing::Test {
  protected:
   // Series as they are written, with their values.
   std::map<std::string, double> scrape(Gatherer& gatherer) {
-    const std::string page = reactor_.block_on(gatherer.page());
+    const std::string page = *reactor_.block_on(gatherer.page());
     std::map<std::string, double> series;
     for (const Sample& sample : read_exposition(page, [](std::string_view) { return true; })) {
       const bool first = series.emplace(sample.name + "{" + label_text(sample.labels) + "}", sample.value).second;
@@ -103,9 +103,26 @@ TEST_F(GathererTest, R30_AStatementsTextIsShownButNoCommandThatMayHoldAPassword)
   database_.execute("CREATE ROLE monitor_test_role PASSWORD 'hush'; DROP ROLE monitor_test_role");
   database_.execute("SELECT count(*) AS counted_by_the_test FROM pg_class");
   Gatherer gatherer(database_.url());
-  const std::string page = reactor_.block_on(gatherer.page());
+  const std::string page = *reactor_.block_on(gatherer.page());
   EXPECT_NE(page.find("counted_by_the_test"), std::string::npos);
   EXPECT_EQ(page.find("hush"), std::string::npos);
+}
+
+TEST_F(GathererTest, R30_AStatementThatFunctionsRunTooIsOneSeriesOfBoth) {
+  database_.execute(
+      "CREATE EXTENSION IF NOT EXISTS pg_stat_statements; CREATE TABLE counted (id int);"
+      "CREATE FUNCTION count_it() RETURNS bigint LANGUAGE plpgsql AS $$ DECLARE n bigint; BEGIN SELECT count(*) INTO n "
+      "FROM counted; RETURN n; END $$");
+  database_.execute("SELECT pg_stat_statements_reset()");
+  const std::string direct = "SELECT count(*) FROM counted;", function = "SELECT count_it();";
+  database_.execute("SET pg_stat_statements.track = 'all';" + direct + direct + function + function + function +
+                    "SELECT 1");
+  std::multiset<double> calls;
+  for (const auto& [name, value] : scrape())
+    if (name.starts_with("pg_stat_statements_calls_total{")) calls.insert(value);
+  EXPECT_EQ(calls.count(5), 1u) << "two calls of its own and three of the function";
+  EXPECT_EQ(calls.count(3), 1u) << "of the function itself";
+  EXPECT_EQ(calls.count(2), 0u);
 }
 
 TEST_F(GathererTest, R30_WhatARoleMayNotSeeIsLeftOutAndIsNoError) {
@@ -135,7 +152,8 @@ TEST_F(GathererTest, R30_ScrapesAtTheSameTimeShareOne) {
   std::string pages[3];
   int arrived = 0;
   auto read = [&](int i) -> task<> {
-    pages[i] = co_await gatherer.page();
+    const Gatherer::Page page = co_await gatherer.page();
+    pages[i] = *page;
     ++arrived;
   };
   auto all = [&]() -> task<> {

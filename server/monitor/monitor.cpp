@@ -188,14 +188,14 @@ task<> Monitor::watch(std::function<std::string()> own) {
 }
 
 task<> Monitor::look(const std::function<std::string()>& own) {
-  const std::string of_postgres = co_await gatherer_.page();
+  const Gatherer::Page of_postgres = co_await gatherer_.page();
   leads_ = co_await leads();
   if (!leads_) co_return;
   const double now = now_s();
   if (!loaded_ && gatherer_.failure().empty()) co_await load();
-  const std::string page = own() + of_postgres;
+  const auto page = std::make_shared<const std::string>(own() + *of_postgres);
   const auto evaluate = off_thread_.guard([this, page, now] {
-    return book_.look(read_exposition(page, [this](std::string_view name) { return book_.wants(name); }), now);
+    return book_.look(read_exposition(*page, [this](std::string_view name) { return book_.wants(name); }), now);
   });
   auto evaluating = offload(evaluate);
   const AlertBook::Change change = co_await evaluating;

@@ -30,7 +30,7 @@ class Monitor {
   Monitor(http::Router& router, db::Pool& pool, MonitorOptions options);
 
   // PostgreSQL's figures, for /metrics.
-  task<std::string> page() { return gatherer_.page(); }
+  task<Gatherer::Page> page() { return gatherer_.page(); }
   // Without end. `own` gives what the server counts of itself.
   task<> watch(std::function<std::string()> own);
 

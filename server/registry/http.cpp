@@ -219,15 +219,17 @@ task<std::string> on_search_models(db::Pool& pool, Request& request) {
   const Arguments arguments(request);
   Search search = search_of(arguments, 100, 1000);
   if (search.max_results < 0) search.max_results = 0;  // MLflow gives an empty page for these
+  search.hidden = request.hidden;
   co_return co_await search_models(pool, search);
 }
 
 task<std::string> on_search_versions(db::Pool& pool, Request& request) {
   const Arguments arguments(request);
-  const Search search = search_of(arguments, 10000, 200000);
+  Search search = search_of(arguments, 10000, 200000);
   if (search.max_results < 1)
     throw invalid("Invalid value for max_results. It must be a positive integer, but got " +
                   std::to_string(search.max_results));
+  search.hidden = request.hidden;
   co_return co_await search_versions(pool, search);
 }
 

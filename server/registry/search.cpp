@@ -163,6 +163,10 @@ task<std::string> run_search(db::Pool& pool, const SearchTarget& target, const S
   db::Params params;
   const std::vector<OrderColumn> order = order_of(search, target);
   std::string where = compile_filter(search.filter, target.filter, params);
+  if (!search.hidden.empty()) {
+    params.add(search.hidden);
+    where = "(" + where + ") AND m.model_name <> ALL ($" + std::to_string(params.size()) + ")";
+  }
   if (!search.page_token.empty())
     where = "(" + where + ") AND " + after(order, read_token(search.page_token, order), params);
   std::string columns, order_by;

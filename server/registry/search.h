@@ -14,6 +14,7 @@ struct Search {
   std::vector<std::string> order_by;
   int64_t max_results = 0;
   std::string page_token;
+  std::vector<std::string> hidden = {};  // names of models that are not there for who asks
 };
 
 // The whole answers: {"registered_models": […], "next_page_token": …} and {"model_versions": …}.

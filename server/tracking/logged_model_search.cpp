@@ -44,6 +44,7 @@ ModelSearch read_search(const http::Request& request) {
   for (const std::string& id : fields->strings("experiment_ids")) {
     search.experiment_ids.push_back(parse_experiment_id(id));
   }
+  leave_out_hidden(search.experiment_ids, request);
   search.filter = parse_filter(Subject::kLoggedModels, fields->string("filter").value_or(""));
   for (const json::Fields& dataset : fields->objects("datasets")) {
     search.datasets.push_back(read_dataset(dataset));

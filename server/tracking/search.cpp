@@ -1,5 +1,6 @@
 #include "tracking/search.h"
 
+#include <algorithm>
 #include <unordered_map>
 
 #include "db/transaction.h"
@@ -58,6 +59,7 @@ Search read_search(const http::Request& request, Subject subject) {
     for (const std::string& id : fields->strings("experiment_ids")) {
       search.experiment_ids.push_back(parse_experiment_id(id));
     }
+    leave_out_hidden(search.experiment_ids, request);
     search.view = read_view(*fields, "run_view_type");
   } else {
     search.max_results = check_max_results(fields->integer("max_results").value_or(0), ". It must be at most 50000");
@@ -99,6 +101,12 @@ task<Page> read_page(db::Transaction& transaction, const Search& search, SearchQ
 }
 
 }  // namespace
+
+void leave_out_hidden(std::vector<int64_t>& experiment_ids, const http::Request& request) {
+  std::erase_if(experiment_ids, [&](int64_t id) {
+    return std::ranges::find(request.hidden, std::to_string(id)) != request.hidden.end();
+  });
+}
 
 task<KeyIds> find_keys(db::Transaction& transaction, const Filter& filter, const std::vector<OrderBy>& order) {
   const std::vector<std::string> names = SearchQuery::key_names(filter, order);
@@ -148,6 +156,7 @@ task<http::Response> search_experiments(db::Pool& pool, http::Request& request) 
   auto body = [&](db::Transaction& transaction) -> task<db::Rows> {
     SearchQuery query(Subject::kExperiments, KeyIds());
     query.where(search.view.empty() ? "TRUE" : "e.lifecycle_stage = " + query.bind(search.view));
+    if (!request.hidden.empty()) query.where("e.experiment_id::text <> ALL (" + query.bind(request.hidden) + ")");
     Page page = co_await read_page(transaction, search, std::move(query));
     next_token = std::move(page.next_token);
     co_return co_await transaction.query(kExperiments, db::Params::of(page.ids));

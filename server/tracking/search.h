@@ -12,6 +12,9 @@ namespace cairn::tracking {
 task<http::Response> search_runs(db::Pool& pool, http::Request& request);
 task<http::Response> search_experiments(db::Pool& pool, http::Request& request);
 
+// Without those that the caller may not read.
+void leave_out_hidden(std::vector<int64_t>& experiment_ids, const http::Request& request);
+
 // The ids of the keys that a search mentions, for SearchQuery.
 task<KeyIds> find_keys(db::Transaction& transaction, const Filter& filter, const std::vector<OrderBy>& order);
 

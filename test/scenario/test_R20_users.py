@@ -346,6 +346,45 @@ def test_R20_a_registered_model_that_is_hidden(guarded, user):
     assert kinds == {experiment, private}
 
 
+def test_R20_pages_are_full_though_much_is_hidden(guarded, user):
+    """Three of each that may be read among the hidden, two a page: the hidden ones come first, between and last."""
+    tag, writer = uuid.uuid4().hex, user("writer")
+    may_read = [False, False, False, True, False, True, True, False, False]
+    experiments, models, logged = {}, {}, {}
+    for n, seen in enumerate(may_read):
+        experiment = good(call(guarded, WILL, "POST", "experiments/create", {"name": f"{tag}-{n}"}))["experiment_id"]
+        new_run(guarded, experiment)
+        logged[good(call(guarded, WILL, "POST", "logged-models", {"experiment_id": experiment, "name": "m"}))["model"]["info"]["model_id"]] = seen
+        good(call(guarded, WILL, "POST", "registered-models/create", {"name": f"{tag}-{n}"}))
+        good(call(guarded, WILL, "POST", "model-versions/create", {"name": f"{tag}-{n}", "source": "s3://b/x"}))
+        experiments[experiment], models[f"{tag}-{n}"] = seen, seen
+        if not seen:
+            good(grant(guarded, writer, "experiment", experiment, "NO_PERMISSIONS"))
+            good(grant(guarded, writer, "registered_model", f"{tag}-{n}", "NO_PERMISSIONS"))
+    by_name, ids = {"filter": f"name LIKE '{tag}%'"}, {"experiment_ids": list(experiments)}
+    for method, path, ask, found in (
+            ("POST", "experiments/search", by_name, lambda page: [one["experiment_id"] for one in page["experiments"]]),
+            ("GET", "experiments/search", by_name, lambda page: [one["experiment_id"] for one in page["experiments"]]),
+            ("POST", "runs/search", ids, lambda page: [one["info"]["experiment_id"] for one in page["runs"]]),
+            ("POST", "logged-models/search", ids, lambda page: [one["info"]["model_id"] for one in page["models"]]),
+            ("GET", "registered-models/search", by_name, lambda page: [one["name"] for one in page["registered_models"]]),
+            ("GET", "model-versions/search", by_name, lambda page: [one["name"] for one in page["model_versions"]])):
+        sizes, all_found, token = [], [], {}
+        while token is not None:
+            ask_now = {**ask, "max_results": 2, **token}
+            page = good(call(guarded, writer, method, path, **({"json": ask_now} if method == "POST" else {"params": ask_now})))
+            sizes.append(len(found(page)))
+            all_found += found(page)
+            token = {"page_token": page["next_page_token"]} if "next_page_token" in page else None
+        assert sizes == [2, 1], path
+        readable = {one for known in (experiments, models, logged) for one, seen in known.items() if seen}
+        assert len(set(all_found)) == 3 and set(all_found) <= readable, path
+    everything = good(call(guarded, WILL, "POST", "runs/search", ids))["runs"]
+    assert len(everything) == len(may_read)
+    only_hidden = [one for one, seen in experiments.items() if not seen]
+    assert good(call(guarded, writer, "POST", "runs/search", {"experiment_ids": only_hidden})) == {}
+
+
 def test_R20_collections_and_feature_views(guarded, user):
     tag = uuid.uuid4().hex[:8]
     for name in (f"hidden-{tag}", f"seen-{tag}"):

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -22,12 +23,21 @@ def folder():
     shutil.rmtree(path, ignore_errors=True)
 
 
-def backup(folder, *arguments, code=0):
+def begin(folder, *arguments):
     environment = {k: v for k, v in os.environ.items() if k == "CAIRN_POSTGRES_BIN" or not k.startswith("CAIRN_") and k != "DATABASE_URL"}
-    done = subprocess.run([os.environ["CAIRN_BIN"], "backup", *arguments, "--data-dir", folder / "data", "--backup-dir", folder / "backups"],
-                          cwd=folder, capture_output=True, text=True, timeout=150, env=environment)
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout or done.stderr
+    (folder / "tmp").mkdir(exist_ok=True)
+    return subprocess.Popen([os.environ["CAIRN_BIN"], "backup", *arguments, "--data-dir", folder / "data", "--backup-dir", folder / "backups"],
+                            cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment | {"TMPDIR": str(folder / "tmp")})
+
+
+def backup(folder, *arguments, code=0):
+    process = begin(folder, *arguments)
+    try:
+        said, complaint = process.communicate(timeout=150)
+    finally:
+        process.kill()
+    assert process.returncode == code, said + complaint
+    return said or complaint
 
 
 @pytest.mark.parametrize("tool", ["postgresql", "pgbackrest"])
@@ -71,6 +81,45 @@ def test_R32_a_restored_server_has_every_run_and_every_artifact_with_its_checksu
             assert hashlib.sha256(content).hexdigest() == checksum
     finally:
         server.stop()
+
+
+def test_R32_what_a_killed_verify_leaves_the_next_one_removes(folder):
+    def scratch():
+        return set((folder / "tmp").glob("cairn-recovery-*"))
+
+    def postgres(of):
+        try:
+            return int((of / ".s.PGSQL.5432.lock").read_text().split()[0])
+        except (FileNotFoundError, IndexError):
+            return None
+
+    def begin_verify():
+        before, process = scratch(), begin(folder, "verify")
+        wait_until(lambda: any(postgres(one) for one in scratch() - before))
+        return process, *scratch() - before
+
+    server = start_cairn(folder)
+    try:
+        backup(folder, "create")
+    finally:
+        server.stop()
+    killed, left = begin_verify()
+    pid = postgres(left)
+    killed.kill()
+    killed.communicate()
+    wait_until(lambda: not pathlib.Path(f"/proc/{pid}").exists())
+    assert left.is_dir()
+    at_work, its_own = begin_verify()
+    try:
+        at_work.send_signal(signal.SIGSTOP)
+        backup(folder, "verify")
+        assert scratch() == {its_own}, "that of one at work is its own; the killed one's is gone"
+        at_work.send_signal(signal.SIGCONT)
+        said, complaint = at_work.communicate(timeout=150)
+        assert at_work.returncode == 0, said + complaint
+        assert not scratch()
+    finally:
+        at_work.kill()
 
 
 def wait_until(condition):

@@ -214,7 +214,7 @@ class Jobs:
 @pytest.fixture
 def jobs(server, api):
     jobs = Jobs(server, api)
-    wait_until(lambda: set(jobs.rows()) >= {"maintain", "monthly", "refresh-views", "partitions", "feature-rollups", "backup-verify"})
+    wait_until(lambda: set(jobs.rows()) >= {"maintain", "monthly", "refresh-views", "partitions", "feature-rollups", "audit", "backup-verify"})
     before = jobs.rows()
     yield jobs
     for name, job in before.items():
@@ -234,6 +234,24 @@ def test_R33_the_servers_jobs_run_by_their_schedule_and_are_in_the_history(jobs,
     assert run["trigger"] == "schedule" and run["role"] == "cairn" and run["summary"]
     assert api.get("/api/v1/database/maintenance/plan")["database"] == "cairn"
     assert api.call("GET", "/api/v1/database/maintenance/runs/999999999").status_code == 404
+
+
+def test_R02_the_audit_keeps_400_days(jobs, server, unique):
+    marks = {age: unique(f"age{age}") for age in (399, 401)}
+    with contextlib.closing(psycopg2.connect(host=f"{server.data_dir}/run", user="cairn", dbname="cairn")) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        for age, mark in marks.items():
+            cursor.execute("INSERT INTO audit.events (at, action, object_type, object_id) VALUES (now() - %s * interval '1 day', 'create', 'model', %s)",
+                           (age, mark))
+
+        def kept():
+            cursor.execute("SELECT object_id FROM audit.events WHERE object_id = ANY (%s)", (list(marks.values()),))
+            return [mark for mark, in cursor.fetchall()]
+
+        jobs.change("audit", "--schedule", "1 seconds")
+        wait_until(lambda: marks[401] not in kept())
+        assert kept() == [marks[399]]
+        wait_until(lambda: any("1 events of the audit" in run["summary"] for run in jobs.runs("audit")))
 
 
 def test_R07_views_are_refreshed_by_the_schedule(jobs, server, unique):
