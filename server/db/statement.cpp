@@ -8,6 +8,8 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "db/array.h"
+
 namespace cairn::db {
 namespace {
 
@@ -18,33 +20,8 @@ constexpr Oid kBool = 16, kInt8 = 20, kInt2 = 21, kInt4 = 23, kText = 25, kJson 
 // Milliseconds from 1970 to 2000, where PostgreSQL's timestamps begin.
 constexpr int64_t kPostgresEpochMs = 946684800000;
 
-uint32_t read32(const char* p) {
-  uint32_t value;
-  std::memcpy(&value, p, 4);
-  return be32toh(value);
-}
-uint64_t read64(const char* p) {
-  uint64_t value;
-  std::memcpy(&value, p, 8);
-  return be64toh(value);
-}
-
 [[noreturn]] void wrong_column(const char* wanted, Oid type) {
   throw std::logic_error(std::string("column read as ") + wanted + " has type oid " + std::to_string(type));
-}
-
-// Walks a one-dimensional binary array and calls fn(bytes) for each element; for a NULL, the bytes have no address.
-template <class F>
-void for_each_nullable(std::string_view bytes, F fn) {
-  if (bytes.size() < 12 || read32(bytes.data()) == 0) return;
-  const uint32_t count = read32(bytes.data() + 12);
-  const char* at = bytes.data() + 20;
-  for (uint32_t i = 0; i < count; ++i) {
-    const int32_t length = static_cast<int32_t>(read32(at));
-    at += 4;
-    fn(length < 0 ? std::string_view() : std::string_view(at, static_cast<size_t>(length)));
-    at += std::max(length, 0);
-  }
 }
 
 template <class F>
@@ -361,6 +338,7 @@ std::vector<std::optional<int64_t>> Rows::optional_integers(int row, int column)
   std::vector<std::optional<int64_t>> values;
   if (is_null(row, column)) return values;
   if (const Oid type = PQftype(result_.get(), column); type != kInt8Array) wrong_column("bigint[]", type);
+  values.reserve(element_count(bytes(row, column)));
   for_each_nullable(bytes(row, column), [&](std::string_view element) {
     values.push_back(element.data() == nullptr ? std::nullopt
                                                : std::optional(static_cast<int64_t>(read64(element.data()))));
@@ -372,6 +350,7 @@ std::vector<std::optional<double>> Rows::optional_numbers(int row, int column) c
   std::vector<std::optional<double>> values;
   if (is_null(row, column)) return values;
   if (const Oid type = PQftype(result_.get(), column); type != kFloat8Array) wrong_column("double precision[]", type);
+  values.reserve(element_count(bytes(row, column)));
   for_each_nullable(bytes(row, column), [&](std::string_view element) {
     values.push_back(element.data() == nullptr ? std::nullopt
                                                : std::optional(std::bit_cast<double>(read64(element.data()))));
@@ -383,6 +362,7 @@ std::vector<std::optional<std::string>> Rows::optional_texts(int row, int column
   std::vector<std::optional<std::string>> values;
   if (is_null(row, column)) return values;
   if (const Oid type = PQftype(result_.get(), column); type != kTextArray) wrong_column("text[]", type);
+  values.reserve(element_count(bytes(row, column)));
   for_each_nullable(bytes(row, column), [&](std::string_view element) {
     values.push_back(element.data() == nullptr ? std::nullopt : std::optional(std::string(element)));
   });

@@ -72,15 +72,40 @@ void append_given(std::string& out, const char* before, const Columns& columns, 
 
 // -- Feast's -----------------------------------------------------------------------------------------------------
 
+// What all features of a view say alike: a list of states where each row that was found has a value, and of times.
+struct SaidOfView {
+  std::string statuses, times;
+};
+
+SaidOfView said_of(OfView found) {
+  SaidOfView said;
+  append_list(said.statuses, R"(,"statuses":[)", found.size(),
+              [&](size_t row) { append_quoted(said.statuses, state_name(found[row])); });
+  append_list(said.times, R"(,"event_timestamps":[)", found.size(), [&](size_t row) {
+    const Found& one = found[row];
+    append_quoted(said.times, one.state == FoundState::kNotFound ? kNoTime : shown_time(one.event_us));
+  });
+  said.times += "},";
+  return said;
+}
+
 // The values of a feature, and the state of each.
-void append_column(std::string& out, const Feature& feature, OfView found, std::vector<const char*>& statuses) {
-  statuses.clear();
-  for (const Found& one : found) {
-    if (!statuses.empty()) out += ',';
-    const bool there = append_stored(out, feature, one.values);
-    if (!there) out += "null";
-    statuses.push_back(there || one.state != FoundState::kPresent ? state_name(one) : "NULL_VALUE");
-  }
+void append_column(std::string& out, const Feature& feature, OfView found, const SaidOfView& said) {
+  bool nulls = false;
+  const auto is_null = [&](const Found& one) {
+    return one.state == FoundState::kPresent && !use_stored(feature, one.values, [](const auto&) {});
+  };
+  append_list(out, R"({"values":[)", found.size(), [&](size_t row) {
+    if (append_stored(out, feature, found[row].values)) return;
+    out += "null";
+    nulls = nulls || found[row].state == FoundState::kPresent;
+  });
+  if (nulls)
+    append_list(out, R"(,"statuses":[)", found.size(),
+                [&](size_t row) { append_quoted(out, is_null(found[row]) ? "NULL_VALUE" : state_name(found[row])); });
+  else
+    out += said.statuses;
+  out += said.times;
 }
 
 std::string feast_answer(const FeatureQuery& query, const Columns& columns, const std::vector<Found>& found) {
@@ -96,18 +121,11 @@ std::string feast_answer(const FeatureQuery& query, const Columns& columns, cons
     append_list(out, R"(,"event_timestamps":[)", rows, [&](size_t) { append_quoted(out, kNoTime); });
     out += "},";
   }
-  std::vector<std::string> times;  // as `found`
-  times.reserve(found.size());
-  for (const Found& one : found)
-    times.push_back(one.state == FoundState::kNotFound ? kNoTime : shown_time(one.event_us));
-  std::vector<const char*> statuses;
+  std::vector<SaidOfView> said;
+  for (size_t view = 0; view < query.views.size(); ++view) said.push_back(said_of(found_of(query, view, found)));
   for (size_t i = 0; i < query.references.size(); ++i) {
-    const size_t begin = query.view_of[i] * rows;
-    out += R"({"values":[)";
-    append_column(out, *query.references[i].feature, found_of(query, query.view_of[i], found), statuses);
-    append_list(out, R"(],"statuses":[)", rows, [&](size_t row) { append_quoted(out, statuses[row]); });
-    append_list(out, R"(,"event_timestamps":[)", rows, [&](size_t row) { append_quoted(out, times[begin + row]); });
-    out += "},";
+    const size_t view = query.view_of[i];
+    append_column(out, *query.references[i].feature, found_of(query, view, found), said[view]);
   }
   out.back() = ']';
   out += '}';

@@ -30,7 +30,7 @@ bool BinaryReader::parse_head() {
   const auto flags = number(at, 4);
   const auto extension = flags ? number(at, 4) : std::nullopt;
   if (!extension) return false;
-  if ((*flags & kCritical) != 0 || *extension > kMaxRecord)
+  if ((*flags & kCritical) != 0 || *extension > max_record_)
     throw invalid("the file's header has an extension that is not known");
   if (buffer_.size() - at < *extension) return false;
   begin_ = at + *extension;
@@ -55,8 +55,8 @@ bool BinaryReader::parse() {
       record_.emplace_back();
       continue;
     }
-    if (*length > kMaxRecord)
-      throw invalid(fmt::format("row {}: a field of {} bytes; at most {} are read", row_ + 1, *length, kMaxRecord));
+    if (*length > max_record_)
+      throw invalid(fmt::format("row {}: a field of {} bytes; at most {} are read", row_ + 1, *length, max_record_));
     if (buffer_.size() - at < *length) return false;
     record_.emplace_back(std::string_view(buffer_).substr(at, *length));
     at += *length;
@@ -75,7 +75,8 @@ task<const Record*> BinaryReader::next() {
     if (ended_) throw invalid(fmt::format("the file ends in the middle of row {}", row_ + 1));
     buffer_.erase(0, begin_);
     begin_ = 0;
-    if (buffer_.size() > kMaxRecord) throw invalid(fmt::format("row {} is longer than {} bytes", row_ + 1, kMaxRecord));
+    if (buffer_.size() > max_record_)
+      throw invalid(fmt::format("row {} is longer than {} bytes", row_ + 1, max_record_));
     auto piece = co_await in_->next();
     if (piece)
       buffer_ += *piece;

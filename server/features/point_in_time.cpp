@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <unordered_set>
 
 #include "base/error.h"
@@ -39,20 +40,18 @@ std::string key_sql(const TrainingSetQuery& query, const FeatureView& view) {
   return fmt::format("'[' || {} || ']'", fmt::join(parts, " || ',' || "));
 }
 
-std::string value_sql(const Feature& feature, size_t view, bool typed) {
+std::string value_sql(const Feature& feature, size_t view) {
   const std::string slot = fmt::format("v{}.{}[{}]", view, slots_name(slots_of(feature.type)), feature.slot);
   switch (feature.type) {
     case ValueType::kBool:
-      return fmt::format("({} <> 0){}", slot, typed ? "" : "::text");
+      return fmt::format("({} <> 0)", slot);
     case ValueType::kInt32:
-      return typed ? slot + "::int4" : slot;
+      return slot + "::int4";
     case ValueType::kUuid:
-      return typed ? slot + "::uuid" : slot;
+      return slot + "::uuid";
     default:
-      break;
+      return feature.type >= ValueType::kJson && feature.type <= ValueType::kVector ? slot + "::json" : slot;
   }
-  const bool is_json = feature.type >= ValueType::kJson && feature.type <= ValueType::kVector;
-  return typed && is_json ? slot + "::json" : slot;
 }
 
 std::string conditions_of(const TrainingSetQuery& query, const FeatureView& view) {
@@ -74,11 +73,13 @@ std::string conditions_of(const TrainingSetQuery& query, const FeatureView& view
 std::string event_by_months(const TrainingSetQuery& query, const FeatureView& view, const std::string& key) {
   const std::string id = std::to_string(view.id), conditions = conditions_of(query, view);
   if (!query.months) return event_at_time(id, key, "s.at", conditions);
+  const Months& months = *query.months;
   const auto part = [&](const std::string& range) { return event_at_time(id, key, "s.at", conditions + range); };
-  const std::string after = fmt::format(" AND h.event_time >= timestamptz '{}'", query.months->to);
-  const std::string in = fmt::format(" AND h.event_time >= timestamptz '{}' AND h.event_time < timestamptz '{}'",
-                                     query.months->from, query.months->to);
-  const std::string before = fmt::format(" AND h.event_time < timestamptz '{}'", query.months->from);
+  const std::string in =
+      fmt::format(" AND h.event_time >= timestamptz '{}' AND h.event_time < timestamptz '{}'", months.from, months.to);
+  if (months.are_all) return part(in);
+  const std::string after = fmt::format(" AND h.event_time >= timestamptz '{}'", months.to);
+  const std::string before = fmt::format(" AND h.event_time < timestamptz '{}'", months.from);
   return fmt::format(
       "SELECT u.* FROM (({}) UNION ALL ({}) UNION ALL ({})) u ORDER BY u.event_time DESC, u.created DESC LIMIT 1",
       part(after), part(in), part(before));
@@ -118,26 +119,77 @@ std::string check_keys_sql(const TrainingSetQuery& query, const std::string& spi
   return fmt::format("SELECT {} FROM {}", fmt::join(counts, ", "), spine);
 }
 
-std::string training_set_sql(const TrainingSetQuery& query, const std::string& spine, bool typed) {
-  std::string sql = "SELECT ";
-  for (size_t i = 0; i < query.columns.size(); ++i)
-    sql += fmt::format("{}s.columns[{}]{}", i > 0 ? ", " : "", i + 1,
-                       typed ? "::" + query.columns[i].type + " AS " + quote_identifier(query.names[i]) : "");
+namespace {
+
+// The staged rows s, and of each view the event that counts, v0, v1, ….
+std::string from_sql(const TrainingSetQuery& query, const std::string& spine) {
   const std::vector<const FeatureView*> views = views_of(query.references);
-  for (size_t i = 0; i < query.references.size(); ++i) {
-    const Reference& reference = query.references[i];
-    const auto view = static_cast<size_t>(std::ranges::find(views, reference.view) - views.begin());
-    sql += ", " + value_sql(*reference.feature, view, typed);
-    if (typed) sql += " AS " + quote_identifier(query.names[query.columns.size() + i]);
-  }
   // In order already where it is joined: an outer sort would be of the wide rows.
-  sql += " FROM (SELECT number, at, columns";
+  std::string sql = " FROM (SELECT number, at, columns";
   for (size_t v = 0; v < views.size(); ++v) sql += fmt::format(", {} AS k{}", key_sql(query, *views[v]), v);
   sql += " FROM " + spine + " ORDER BY number) s";
   for (size_t v = 0; v < views.size(); ++v)
     sql += fmt::format(" LEFT JOIN LATERAL ({}) v{} ON true",
                        event_by_months(query, *views[v], fmt::format("s.k{}", v)), v);
   return sql + " ORDER BY s.number";
+}
+
+size_t view_of(const std::vector<const FeatureView*>& views, const Reference& reference) {
+  return static_cast<size_t>(std::ranges::find(views, reference.view) - views.begin());
+}
+
+// The slots of one kind of one view that are asked for.
+struct AskedSlots {
+  std::vector<int> slots;
+  size_t array = 0;
+  bool whole = false;
+};
+
+}  // namespace
+
+std::string training_table_sql(const TrainingSetQuery& query, const std::string& spine) {
+  std::string sql = "SELECT ";
+  for (size_t i = 0; i < query.columns.size(); ++i)
+    sql += fmt::format("{}s.columns[{}]::{} AS {}", i > 0 ? ", " : "", i + 1, query.columns[i].type,
+                       quote_identifier(query.names[i]));
+  const std::vector<const FeatureView*> views = views_of(query.references);
+  for (size_t i = 0; i < query.references.size(); ++i) {
+    const Reference& reference = query.references[i];
+    sql += fmt::format(", {} AS {}", value_sql(*reference.feature, view_of(views, reference)),
+                       quote_identifier(query.names[query.columns.size() + i]));
+  }
+  return sql + from_sql(query, spine);
+}
+
+PackedSet packed_set_sql(const TrainingSetQuery& query, const std::string& spine) {
+  const std::vector<const FeatureView*> views = views_of(query.references);
+  std::map<std::pair<size_t, Slots>, AskedSlots> asked;
+  for (const Reference& reference : query.references)
+    asked[{view_of(views, reference), slots_of(reference.feature->type)}].slots.push_back(reference.feature->slot);
+  PackedSet packed;
+  packed.sql = "SELECT s.columns";
+  for (auto& [of, some] : asked) {
+    const auto& [view, kind] = of;
+    const std::string name = fmt::format("v{}.{}", view, slots_name(kind));
+    some.array = ++packed.arrays;
+    // A large row is stored apart, and read anew for each element that is named: once is better where most are.
+    some.whole = 2 * some.slots.size() >= static_cast<size_t>(views[view]->slot_counts[static_cast<size_t>(kind)]);
+    if (some.whole) {
+      packed.sql += ", " + name;
+      continue;
+    }
+    std::vector<std::string> elements;
+    for (const int slot : some.slots) elements.push_back(fmt::format("{}[{}]", name, slot));
+    packed.sql += fmt::format(", ARRAY[{}]", fmt::join(elements, ", "));
+  }
+  std::map<std::pair<size_t, Slots>, size_t> passed;
+  for (const Reference& reference : query.references) {
+    const std::pair of{view_of(views, reference), slots_of(reference.feature->type)};
+    const AskedSlots& some = asked[of];
+    packed.places.push_back({some.array, some.whole ? static_cast<size_t>(reference.feature->slot) : ++passed[of]});
+  }
+  packed.sql += from_sql(query, spine);
+  return packed;
 }
 
 }  // namespace cairn::features

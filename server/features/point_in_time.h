@@ -27,11 +27,13 @@ std::string event_at_time(const std::string& view, const std::string& key, const
 // Months of the history without a gap, each in a partition of its own: [from, to), as timestamptz reads it.
 struct Months {
   std::string from, to;
+  bool are_all = false;  // history has nothing outside
 };
-// One row: from and to, or none. For a session in UTC.
+// One row: from, to and whether there is nothing outside, or none. For a session in UTC.
 inline constexpr const char* kMonths =
     "SELECT to_char(min(m), 'YYYY-MM-DD \"00:00:00+00\"'), to_char(max(m) + interval '1 month', 'YYYY-MM-DD "
-    "\"00:00:00+00\"')"
+    "\"00:00:00+00\"'), count(*) = (SELECT count(*) - 1 FROM pg_inherits WHERE inhparent = "
+    "'features.history'::regclass) AND NOT EXISTS (SELECT FROM features.history_default)"
     " FROM (SELECT m, m - row_number() OVER (ORDER BY m) * interval '1 month' AS run FROM (SELECT"
     " to_date(substr(c.relname, 9), 'YYYY_MM')::timestamp AS m FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
     " WHERE i.inhparent = 'features.history'::regclass AND c.relname ~ '^history_[0-9]{4}_[0-9]{2}$') p) r"
@@ -56,9 +58,22 @@ struct TrainingSetQuery {
 inline constexpr const char* kKnownBySetting = "cairn.known_by";
 inline constexpr const char* kSnapshotSetting = "cairn.snapshot";
 
-// The training set's rows in the spine's order. `spine` is a relation with the columns number, at and columns text[].
-// `typed`: each column has its type, else it is as CSV has it.
-std::string training_set_sql(const TrainingSetQuery& query, const std::string& spine, bool typed);
+// The training set's rows in the spine's order, each column with its type. `spine` is a relation with the columns
+// number, at and columns text[].
+std::string training_table_sql(const TrainingSetQuery& query, const std::string& spine);
+
+// The same rows as they leave the database: the spine's columns in one array, then arrays of values, from which
+// TrainingCsv makes text. To make it in PostgreSQL takes longer than to find the values.
+struct PackedSet {
+  struct Place {
+    size_t array = 0;    // from 1: the row's columns come first
+    size_t element = 0;  // from 1
+  };
+  std::string sql;
+  size_t arrays = 0;
+  std::vector<Place> places;  // of each reference
+};
+PackedSet packed_set_sql(const TrainingSetQuery& query, const std::string& spine);
 
 // Reads all keys of the spine, so that one that cannot be read is found before anything is made.
 std::string check_keys_sql(const TrainingSetQuery& query, const std::string& spine);

@@ -121,8 +121,9 @@ task<std::optional<std::string>> FeatureReader::read(const FeatureQuery& query, 
     const LookedUp looked_up = co_await look_up(std::move(lookups), point);
     const Rows& rows = *looked_up.rows;
     if (rows.integer(0, 0) != query.definitions->version) co_return std::nullopt;
+    const size_t entities = row_count(columns);
     for (size_t i = 0; i < found.size(); ++i)
-      found[i] = found_in(rows, looked_up.row_of[i], query.views[i / row_count(columns)]->ttl_s);
+      found[i] = found_in(rows, looked_up.row_of[i], query.views[i / entities]->ttl_s);
     co_return answer_of(form, query, columns, found);
   } catch (const db::DbError& error) {
     if (!error.sqlstate().starts_with("22")) throw;

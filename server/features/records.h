@@ -57,7 +57,8 @@ class CsvReader : public RecordReader {
 // binary form.
 class BinaryReader : public RecordReader {
  public:
-  explicit BinaryReader(std::unique_ptr<http::BodyStream> in) : in_(std::move(in)) {}
+  explicit BinaryReader(std::unique_ptr<http::BodyStream> in, size_t max_record = kMaxRecord)
+      : in_(std::move(in)), max_record_(max_record) {}
 
   task<const Record*> next() override;
   std::string place() const override { return "row " + std::to_string(row_); }
@@ -68,6 +69,7 @@ class BinaryReader : public RecordReader {
   std::optional<uint32_t> number(size_t& at, size_t bytes) const;
 
   std::unique_ptr<http::BodyStream> in_;
+  size_t max_record_;
   std::string buffer_;
   size_t begin_ = 0;
   bool ended_ = false, started_ = false, finished_ = false;
@@ -76,6 +78,7 @@ class BinaryReader : public RecordReader {
 };
 
 // The field as it is written.
+void append_csv_field(std::string& out, std::string_view text);
 std::string csv_field(std::string_view text);
 
 }  // namespace cairn::features

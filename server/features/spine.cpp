@@ -20,7 +20,6 @@ constexpr size_t kPiece = 256u << 10;
 
 constexpr const char* kCreateStage =
     "CREATE TEMPORARY TABLE cairn_spine (number bigint NOT NULL, at timestamptz NOT NULL, columns text[] NOT NULL)";
-constexpr const char* kAnalyzeStage = "ANALYZE pg_temp.cairn_spine (number, at)";
 
 // What the caller's own words cause: everything but trouble of the server's.
 bool is_callers(const db::DbError& error) {
@@ -56,10 +55,12 @@ std::string insert_sql(const std::string& query, const std::vector<SpineColumn>&
     if (std::ranges::find(join_keys, columns[i].name) != join_keys.end())
       order += fmt::format("columns[{}] COLLATE \"C\", ", i + 1);
   }
+  // OFFSET: else each place that names the columns would make their text anew. ROWS: else each row is compared with the
+  // one before it.
   return fmt::format(
-      "INSERT INTO {} (number, at, columns) SELECT row_number() OVER (ORDER BY {}at, columns COLLATE \"C\"), at, "
-      "columns"
-      " FROM (SELECT q.{}::timestamptz AS at, ARRAY[{}]::text[] AS columns FROM ({}\n) q) s",
+      "INSERT INTO {} (number, at, columns) SELECT row_number() OVER (ORDER BY {}at, columns COLLATE \"C\""
+      " ROWS UNBOUNDED PRECEDING), at, columns"
+      " FROM (SELECT q.{}::timestamptz AS at, ARRAY[{}]::text[] AS columns FROM ({}\n) q OFFSET 0) s",
       kStagedSpine, order, quote_identifier(kTimeColumn), texts, query);
 }
 
@@ -162,7 +163,6 @@ task<std::vector<SpineColumn>> stage_spine(CopySession& session, Spine& spine,
       query = *spine.query;
     columns = co_await stage_query(session, std::move(query), join_keys);
   }
-  co_await session.query(kAnalyzeStage);
   co_return columns;
 }
 

@@ -6,7 +6,6 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
-#include "features/records.h"
 #include "features/spine.h"
 #include "tracking/api.h"
 
@@ -138,8 +137,6 @@ task<> TrainingSet::begin(const TrainingSetRequest& request, Spine spine) {
     co_await session_->query(kBegin);
     co_await session_->query(kLockHistory);
     co_await read_months();
-    const std::string csv = training_set_sql(query_, kStagedSpine, false);
-    const std::string typed = training_set_sql(query_, kStagedSpine, true);
     if (query_.known_by) {
       CopySession::Texts bound = texts({kKnownBySetting, *request.point.known_by});
       co_await session_->query(kKnownBy, std::move(bound));
@@ -148,11 +145,11 @@ task<> TrainingSet::begin(const TrainingSetRequest& request, Spine spine) {
     if (request.to_table) {
       for (const std::string& name : query_.names)
         if (name.size() > 63) throw invalid("a table's column has at most 63 bytes in its name: " + name);
-      const Rows made = co_await session_->query("CREATE TABLE " + quote_table(*request.to_table) + " AS " + typed);
+      const Rows made = co_await session_->query("CREATE TABLE " + quote_table(*request.to_table) + " AS " +
+                                                 training_table_sql(query_, kStagedSpine));
       report_.rows = made.affected();
     }
-    streaming_ = !request.to_table || request.name;
-    if (streaming_) co_await session_->begin_reading("COPY (" + csv + ") TO STDOUT (FORMAT csv)");
+    if (!request.to_table || request.name) co_await begin_stream(kStagedSpine);
   } catch (const db::DbError& error) {
     rethrow(error);
   }
@@ -170,7 +167,7 @@ task<std::unique_ptr<TrainingSet>> TrainingSet::make(db::Pool& pool, TrainingSet
 task<> TrainingSet::read_months() {
   const Rows months = co_await session_->query(kMonths);
   if (months.empty()) co_return;
-  query_.months = Months{months.text(0, 0), months.text(0, 1)};
+  query_.months = Months{months.text(0, 0), months.text(0, 1), months.boolean(0, 2)};
 }
 
 // Whoever makes one of the same name at the same time is waited for only shortly.
@@ -256,17 +253,53 @@ task<std::unique_ptr<TrainingSet>> TrainingSet::again(db::Pool& pool, std::strin
   co_await set->read_months();
   const std::string spine = fmt::format(
       "(SELECT number, at, columns FROM features.training_set_rows WHERE training_set_id = {}) r", kept.integer(0, 0));
-  co_await session.begin_reading("COPY (" + training_set_sql(set->query_, spine, false) + ") TO STDOUT (FORMAT csv)");
-  set->streaming_ = true;
+  co_await set->begin_stream(spine);
   co_return set;
 }
 
 // -- streamed ----------------------------------------------------------------------------------------------------
 
+namespace {
+
+constexpr size_t kPiece = 64u << 10;
+constexpr size_t kMostOfRow = 1u << 30;  // PostgreSQL's own bound
+
+// The bytes of a session's COPY. The session must outlive it.
+class CopiedBytes : public http::BodyStream {
+ public:
+  explicit CopiedBytes(CopySession& session) : session_(session) {}
+  task<std::optional<std::string>> next() override { return session_.read(); }
+
+ private:
+  CopySession& session_;
+};
+
+}  // namespace
+
+// `spine`: as training_table_sql() takes it.
+task<> TrainingSet::begin_stream(std::string spine) {
+  const PackedSet packed = packed_set_sql(query_, spine);
+  csv_.emplace(query_, packed);
+  rows_ = std::make_unique<BinaryReader>(std::make_unique<CopiedBytes>(*session_), kMostOfRow);
+  co_await session_->begin_reading("COPY (" + packed.sql + ") TO STDOUT (FORMAT binary)");
+}
+
 std::string TrainingSet::counted(std::string piece) {
   report_.bytes += static_cast<int64_t>(piece.size());
   hash_->update(piece);
   return piece;
+}
+
+// Some lines of the CSV; none at the end.
+task<std::string> TrainingSet::read_lines() {
+  std::string lines;
+  lines.reserve(kPiece + kPiece / 4);
+  while (lines.size() < kPiece) {
+    const Record* row = co_await rows_->next();
+    if (row == nullptr) break;
+    csv_->append(lines, *row);
+  }
+  co_return lines;
 }
 
 constexpr const char* kFinish =
@@ -275,7 +308,9 @@ constexpr const char* kFinish =
 
 task<> TrainingSet::end() {
   ended_ = true;
-  if (streaming_) {
+  if (rows_) {
+    while (co_await session_->read()) {
+    }
     report_.rows = session_->rows_read();
     report_.sha256 = hash_->hex();
   }
@@ -294,16 +329,16 @@ task<> TrainingSet::end() {
 
 task<std::optional<std::string>> TrainingSet::next() {
   if (ended_) co_return std::nullopt;
-  if (streaming_ && !began_) {
+  if (rows_ && !began_) {
     began_ = true;
     std::string header;
     for (const std::string& name : query_.names) header += (header.empty() ? "" : ",") + csv_field(name);
     co_return counted(header + "\n");
   }
   try {
-    std::optional<std::string> piece;
-    if (streaming_) piece = co_await session_->read();
-    if (piece) co_return counted(std::move(*piece));
+    std::string lines;
+    if (rows_) lines = co_await read_lines();
+    if (!lines.empty()) co_return counted(std::move(lines));
     co_await end();
   } catch (const db::DbError& error) {
     rethrow(error);

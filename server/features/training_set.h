@@ -16,6 +16,8 @@
 #include "db/pool.h"
 #include "features/definitions.h"
 #include "features/point_in_time.h"
+#include "features/records.h"
+#include "features/training_csv.h"
 #include "http/message.h"
 
 namespace cairn::features {
@@ -66,18 +68,22 @@ class TrainingSet : public http::BodyStream {
   task<> begin_kept(std::string specification);
   task<> read_months();
   task<> keep(const TrainingSetRequest& request, const std::string& spine);
+  task<> begin_stream(std::string spine);
+  task<std::string> read_lines();
   task<> end();
   std::string counted(std::string piece);
 
   std::unique_ptr<db::CopySession> session_;
   std::shared_ptr<const Definitions> definitions_;  // what query_ points into
   TrainingSetQuery query_;
+  std::unique_ptr<BinaryReader> rows_;  // where there is a stream
+  std::optional<TrainingCsv> csv_;      // of its rows
   std::unique_ptr<Hash> hash_;
   TrainingSetReport report_;
   std::optional<TrainingSetReport> expected_;  // when it is made again
   std::string name_, made_at_;
   std::optional<int64_t> kept_id_;
-  bool streaming_ = false, began_ = false, ended_ = false;
+  bool began_ = false, ended_ = false;
 };
 
 // All that are kept, as JSON: {"training_sets": […]}; or one, with the runs that were trained on it.

@@ -105,6 +105,13 @@ TEST_F(TrainingSetTest, R09_EachRowIsCorrectAtItsTime) {
                 .status,
             200);
   for (const bool late : {false, true}) {
+    // Then none is outside of the months.
+    if (late)
+      database_.execute(
+          "CREATE TABLE moved AS SELECT * FROM features.history_default; TRUNCATE features.history_default;"
+          " CREATE TABLE features.history_2025_12 PARTITION OF features.history FOR VALUES FROM"
+          " ('2025-12-01 00:00:00+00') TO ('2026-01-01 00:00:00+00');"
+          " INSERT INTO features.history SELECT * FROM moved");
     const int known_by = late ? 200 : 480;
     std::string csv = "driver_id,city,event_timestamp\n", expected = "driver_id,city,event_timestamp,rank\n";
     std::set<std::pair<std::string, std::string>> ordered;
