@@ -3,16 +3,19 @@
 
     ./dev bench page [--json] [--runs 10000] [--rounds 5] [--before BINARY]
 
-First view: nothing in the browser's cache, until all that was asked for is drawn; medians over the rounds. Scrolling: 240 pixels a frame,
+First view: in a tab that stands open, with nothing in the browser's cache, until all that was asked for is drawn; medians over the rounds.
+Beside it the first paint of a page of one word, in the same browser: what the machine and Chromium take for any page. Scrolling: 240 pixels a frame,
 from the first run to the last, rows loaded as they come near; a frame's time is from one requestAnimationFrame to the next. With --before another build of the
-server is measured too, in turn, and the ratios are shown: on a machine that others use, these say more than the times.
+server is measured too, in turn, and the medians of the rounds' ratios are shown: on a machine that others use, these say more than the times.
 """
 import argparse
 import contextlib
 import json
+import operator
 import os
 import pathlib
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -80,15 +83,18 @@ def main():
     parser.add_argument("--before", help="another build of the server, to be measured beside this one")
     options = parser.parse_args()
     browser = shutil.which("chromium") or sys.exit("bench: chromium is not installed: ./dev setup")
-    now, *before = measure(browser, [os.environ["CAIRN_BIN"], *([options.before] if options.before else [])], options.runs, options.rounds)
+    found = measure(browser, [os.environ["CAIRN_BIN"], *([options.before] if options.before else [])], options.runs, options.rounds)
+    now, *before = found["servers"]
     if options.json:
-        print(json.dumps({**now, **({"before": before[0]} if before else {})}))
+        print(json.dumps({**now, "empty": found["empty"], **({"before": before[0]} if before else {})}))
         return
     show(now)
+    print("an empty page: {ms:.0f} ms ({ms_min:.0f} to {ms_max:.0f})".format(**found["empty"]))
     for other in before:
         print("before:")
         show(other)
-        ratios = {f"first view of {name}": view["ms"] / other["views"][name]["ms"] for name, view in now["views"].items()}
+        ratios = {f"first view of {name}": statistics.median(map(operator.truediv, view["ms_by_round"], other["views"][name]["ms_by_round"]))
+                  for name, view in now["views"].items()}
         ratios["processor time of a frame"] = now["scroll"]["cpu_ms_mean"] / other["scroll"]["cpu_ms_mean"]
         print("ratios:", ", ".join(f"{name} {ratio:.2f}" for name, ratio in ratios.items()))
 

@@ -23,10 +23,9 @@ let askForCredentials = null;
 export const onUnauthenticated = (ask) => (askForCredentials = ask);
 
 // What index.html has asked for already; once.
-function takeAsked(method, path) {
-  if (method !== "GET") return undefined;
-  const response = asked.get(path);
-  asked.delete(path);
+function takeAsked(path, body = "") {
+  const response = asked.get(path + body);
+  asked.delete(path + body);
   return response;
 }
 
@@ -36,18 +35,12 @@ async function send(method, path, body, signal) {
   const authorization = sessionStorage.getItem(KEPT);
   if (authorization) headers.Authorization = authorization;
   if (body !== undefined) headers["Content-Type"] = "application/json";
+  const content = body === undefined ? undefined : JSON.stringify(body);
   let response;
   try {
     // Not the browser's own dialog for credentials: the page asks.
-    const ask = () =>
-      fetch(path, {
-        method,
-        headers,
-        body: body === undefined ? undefined : JSON.stringify(body),
-        signal,
-        credentials: "omit",
-      });
-    response = await (takeAsked(method, path) ?? ask());
+    const ask = () => fetch(path, {method, headers, body: content, signal, credentials: "omit"});
+    response = await (takeAsked(path, content) ?? ask());
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ApiError(0, "UNREACHABLE", "The server cannot be reached. It may be stopped: start it and try again.");

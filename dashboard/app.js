@@ -76,9 +76,11 @@ async function open() {
       main.classList.remove("waiting");
       main.removeAttribute("aria-busy");
       main.dataset.shows = asked;
-      // On a phone both rows of links are wider than it is.
-      for (const one of document.querySelectorAll("nav [aria-current]"))
-        one.scrollIntoView({block: "nearest", inline: "nearest"});
+      // On a phone both rows of links are wider than it is. With the next frame, for it asks for the layout.
+      requestAnimationFrame(() => {
+        for (const one of document.querySelectorAll("nav [aria-current]"))
+          one.scrollIntoView({block: "nearest", inline: "nearest"});
+      });
     }
   }
 }
@@ -168,7 +170,3 @@ signOutButton.onclick = () => {
 setTheme(localStorage.getItem("cairn.theme") ?? "auto");
 addEventListener("hashchange", open);
 open();
-api.get("version").then(
-  (version) => (document.getElementById("version").textContent = "Cairn " + version),
-  () => {},
-);

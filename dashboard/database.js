@@ -1,7 +1,7 @@
 // #/database/TAB?database=NAME: what the PostgreSQL behind all of it does. This module has the frame and the load; each other
 // tab is a module of its own, with show(database, query, context).
 import {get, keepLooking} from "./api.js";
-import {ago, bar, bytes, duration, empty, figure, figures, h, link, number, percent, replace, section, statement, table, tabs, time} from "./dom.js";
+import {ago, bar, bytes, clock, duration, empty, figure, figures, h, link, number, percent, replace, section, statement, table, tabs, time} from "./dom.js";
 import {legend, lineChart, timeTicks} from "./chart.js";
 
 const TABS = [
@@ -102,8 +102,6 @@ function seriesOf(samples, interval, names) {
   ];
 }
 
-const clock = new Intl.DateTimeFormat("en-GB", {hour: "2-digit", minute: "2-digit", second: "2-digit"});
-
 async function load(name, database, {signal}) {
   const chart = h("div"),
     rows = h("div");
@@ -121,7 +119,7 @@ async function load(name, database, {signal}) {
         ? [
             lineChart(series, {
               title: "Milliseconds of statements in a second",
-              formatX: (value) => clock.format(value).replace(/:00$/, ""),
+              formatX: (value) => clock(value).replace(/:00$/, ""),
               ticksX: timeTicks,
               height: 190,
               width: 900,

@@ -39,8 +39,10 @@ export const path = (...parts) => "#/" + parts.map(encodeURIComponent).join("/")
 
 // -- values ---------------------------------------------------------------------------------------------------------
 
-const grouped = new Intl.NumberFormat("en-US", {maximumFractionDigits: 0});
-const moment = new Intl.DateTimeFormat("en-GB", {dateStyle: "medium", timeStyle: "medium"});
+// By hand: a first use of Intl takes longer than all else that a first view does in the page.
+const grouped = (n) => n.toFixed(0).replace(/\B(?=(\d{3})+$)/g, ",");
+const twoDigits = (n) => String(n).padStart(2, "0");
+const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 // Five digits are enough to tell runs apart; the title of the cell has all of them.
 export function number(value) {
@@ -48,9 +50,9 @@ export function number(value) {
   const n = Number(value);
   if (!Number.isFinite(n)) return String(value);
   const size = Math.abs(n);
-  if (Number.isInteger(n) && size < 1e15) return grouped.format(n);
+  if (Number.isInteger(n) && size < 1e15) return grouped(n);
   if (size >= 1e6 || size < 1e-4) return n.toExponential(3);
-  return size >= 1000 ? grouped.format(n) : String(Number(n.toPrecision(5)));
+  return size >= 1000 ? grouped(n) : String(Number(n.toPrecision(5)));
 }
 
 export const percent = (ratio, digits = 1) =>
@@ -78,7 +80,16 @@ export function duration(ms) {
 
 export const milliseconds = (value) =>
   typeof value === "string" && !/^\d+$/.test(value) ? Date.parse(value) : Number(value);
-export const date = (value) => (value || value === 0 ? moment.format(milliseconds(value)) : "–");
+export const hourAndMinute = (value) => {
+  const at = new Date(milliseconds(value));
+  return `${twoDigits(at.getHours())}:${twoDigits(at.getMinutes())}`;
+};
+export const clock = (value) => `${hourAndMinute(value)}:${twoDigits(new Date(milliseconds(value)).getSeconds())}`;
+export function date(value) {
+  if (!value && value !== 0) return "–";
+  const at = new Date(milliseconds(value));
+  return `${at.getDate()} ${MONTHS[at.getMonth()]} ${at.getFullYear()}, ${clock(value)}`;
+}
 
 export function ago(value) {
   if (!value) return "–";

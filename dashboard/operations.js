@@ -2,7 +2,7 @@
 // are found in its own description of them, so that nothing is offered that it cannot do.
 import {follow, get} from "./api.js";
 import {lineChart, timeTicks} from "./chart.js";
-import {bytes, copyable, date, duration, empty, figure, figures, h, number, percent, replace, section, table, tag, time} from "./dom.js";
+import {bytes, copyable, date, duration, empty, figure, figures, h, hourAndMinute, number, percent, replace, section, table, tag, time} from "./dom.js";
 
 const AREAS = [
   ["What needs a look", /^\/api\/v1\/database\/triage$/, triagePart],
@@ -315,8 +315,6 @@ function poolPart(answer) {
   ];
 }
 
-const hours = new Intl.DateTimeFormat("en-GB", {hour: "2-digit", minute: "2-digit"});
-
 function figuresPart(answer) {
   const rows = answer.figures,
     names = [...new Set(rows.flatMap(Object.keys))].filter((name) => name !== "observed_at").slice(0, FIGURES);
@@ -327,7 +325,7 @@ function figuresPart(answer) {
     names.map((name) =>
       lineChart([{name, points: rows.map((row) => [row.observed_at, Number(row[name])])}], {
         title: title(name),
-        formatX: (value) => hours.format(value),
+        formatX: (value) => hourAndMinute(value),
         formatY: (value) => text(name, value),
         ticksX: timeTicks,
         height: 150,

@@ -36,7 +36,7 @@ export class VirtualTable {
     this.element.addEventListener("scroll", () => this.draw(), {passive: true});
     this.grid.addEventListener("keydown", (event) => this.onKey(event));
     this.body.addEventListener("click", (event) => this.onClick(event));
-    new ResizeObserver(() => this.draw(true)).observe(this.element);
+    new ResizeObserver(() => this.draw()).observe(this.element);
   }
 
   setColumns(columns, sorted) {

@@ -7,6 +7,7 @@
 #include "app/page.h"
 #include "base/bytes.h"
 #include "base/error.h"
+#include "base/version.h"
 #include "embedded/dashboard.h"
 
 namespace cairn::app {
@@ -83,6 +84,8 @@ Page make_page() {
       const std::string from = "\"ui/", to = from + page.version + "/";
       for (size_t at = 0; (at = file.content.find(from, at)) != std::string::npos; at += to.size())
         file.content.replace(at, from.size(), to);
+      const std::string placeholder = "{version}";
+      file.content.replace(file.content.find(placeholder), placeholder.size(), kVersion);
       page.policy = fmt::format(kPolicy, source_of_script(file.content));
     }
     file.gzip = compressed(file.content);

@@ -1,13 +1,33 @@
 // Times of Cairn's page in a real Chromium. Argument: JSON {servers: [{url, experiment}], browser, rounds}. Of several servers each is
-// measured in turn, round by round. Prints one JSON array.
+// measured in turn, round by round, in the one order and then in the other. Prints JSON: {empty: …, servers: […]}; empty is the first paint
+// of a page of one word, which says how fast the machine and the browser are.
+import {createServer} from "node:http";
 import {chromium} from "playwright-core";
 
 const given = JSON.parse(process.argv[2]);
 
+// A tab that stands open, of a browser that is at rest: processes that Chromium starts for a new one, and ahead for the next, take more
+// processor time than the page.
+const REST_MS = 1500;
+async function tab(browser) {
+  const context = await browser.newContext({viewport: {width: 1280, height: 800}}),
+    page = await context.newPage();
+  await page.waitForTimeout(REST_MS);
+  return {context, page};
+}
+
+async function emptyPage(browser) {
+  const {context, page} = await tab(browser);
+  await page.goto(`http://127.0.0.1:${empty.address().port}/`);
+  await page.waitForFunction(() => performance.getEntriesByName("first-contentful-paint").length);
+  const ms = await page.evaluate(() => performance.getEntriesByName("first-contentful-paint")[0].startTime);
+  await context.close();
+  return ms;
+}
+
 // With nothing in the browser's cache: until what the page asked for is drawn.
 async function firstView(browser, url, address) {
-  const context = await browser.newContext({viewport: {width: 1280, height: 800}});
-  const page = await context.newPage(),
+  const {context, page} = await tab(browser),
     session = await context.newCDPSession(page);
   let bytes = 0,
     requests = 0,
@@ -35,9 +55,10 @@ async function firstView(browser, url, address) {
 
 // From the first to the last run, a screen every other frame; frames by the browser's own clock.
 async function scrolling(browser, {url, experiment}) {
-  const page = await browser.newPage({viewport: {width: 1280, height: 800}});
+  const {context, page} = await tab(browser);
   await page.goto(`${url}/#/experiments/${experiment}`);
   await page.waitForFunction(() => document.querySelector(".virtual tbody tr"));
+  await page.waitForTimeout(REST_MS);
   // The renderer's own processor time, which another program's work does not lengthen.
   const session = await page.context().newCDPSession(page);
   await session.send("Performance.enable", {timeDomain: "threadTicks"});
@@ -64,22 +85,20 @@ async function scrolling(browser, {url, experiment}) {
     return {frames, tasks, rows: Number(table.querySelector("table").getAttribute("aria-rowcount")) - 1};
   });
   found.cpu_ms = ((await cpu()) - before) * 1000;
-  await page.close();
+  await context.close();
   return found;
 }
 
 const median = (values) => [...values].sort((a, b) => a - b)[values.length >> 1];
 
-function viewOf(rounds) {
-  const ms = rounds.map((one) => one.ms);
-  return {
-    bytes: median(rounds.map((one) => one.bytes)),
-    requests: rounds[0].requests,
-    ms: median(ms),
-    ms_min: Math.min(...ms),
-    ms_max: Math.max(...ms),
-  };
-}
+const timesOf = (ms) => ({ms: median(ms), ms_min: Math.min(...ms), ms_max: Math.max(...ms)});
+
+const viewOf = (rounds) => ({
+  bytes: median(rounds.map((one) => one.bytes)),
+  requests: rounds[0].requests,
+  ms_by_round: rounds.map((one) => one.ms),
+  ...timesOf(rounds.map((one) => one.ms)),
+});
 
 function scrollOf(rounds) {
   const frames = rounds.flatMap((one) => one.frames).sort((a, b) => a - b);
@@ -96,24 +115,30 @@ function scrollOf(rounds) {
   };
 }
 
-const browser = await chromium.launch({executablePath: given.browser, args: ["--no-sandbox"]});
+const browser = await chromium.launch({executablePath: given.browser, args: ["--no-sandbox"]}),
+  empty = createServer((asked, answer) => {
+    answer.setHeader("Content-Type", "text/html");
+    answer.end("<!doctype html><title>Empty</title>Empty");
+  });
+await new Promise((listening) => empty.listen(0, "127.0.0.1", listening));
 try {
-  const found = given.servers.map(() => ({overview: [], runs: [], scroll: []}));
+  const found = given.servers.map((server) => ({server, overview: [], runs: [], scroll: []})),
+    ofEmpty = [];
   for (const {url} of given.servers) await firstView(browser, url, "/"); // the browser's own start is nobody's
-  for (let round = 0; round < given.rounds; ++round)
-    for (const [index, server] of given.servers.entries()) {
-      found[index].overview.push(await firstView(browser, server.url, "/"));
-      found[index].runs.push(await firstView(browser, server.url, `/experiments/${server.experiment}`));
-      found[index].scroll.push(await scrolling(browser, server));
+  for (let round = 0; round < given.rounds; ++round) {
+    ofEmpty.push(await emptyPage(browser));
+    for (const {server, overview, runs, scroll} of round % 2 ? [...found].reverse() : found) {
+      overview.push(await firstView(browser, server.url, "/"));
+      runs.push(await firstView(browser, server.url, `/experiments/${server.experiment}`));
+      scroll.push(await scrolling(browser, server));
     }
-  console.log(
-    JSON.stringify(
-      found.map(({overview, runs, scroll}) => ({
-        views: {overview: viewOf(overview), runs: viewOf(runs)},
-        scroll: scrollOf(scroll),
-      })),
-    ),
-  );
+  }
+  const servers = found.map(({overview, runs, scroll}) => ({
+    views: {overview: viewOf(overview), runs: viewOf(runs)},
+    scroll: scrollOf(scroll),
+  }));
+  console.log(JSON.stringify({empty: timesOf(ofEmpty), servers}));
 } finally {
   await browser.close();
+  empty.close();
 }
