@@ -23,8 +23,9 @@ VersionKey version_key(const Arguments& arguments) {
   return key;
 }
 
-Listing listing_of(const Arguments& arguments) {
+Listing listing_of(const Arguments& arguments, const Request& request) {
   Listing listing;
+  listing.hidden = request.hidden;
   listing.model = arguments->string("model");
   listing.environment = arguments->string("environment");
   listing.status = arguments->string("status");
@@ -62,7 +63,7 @@ task<std::string> on_create_environment(db::Pool& pool, Request& request) {
 
 task<std::string> on_list_deployments(db::Pool& pool, Request& request) {
   const Arguments arguments(request);
-  co_return wrap("deployments", co_await list_deployments(pool, listing_of(arguments)));
+  co_return wrap("deployments", co_await list_deployments(pool, listing_of(arguments, request)));
 }
 
 task<std::string> on_get_deployment(db::Pool& pool, Request& request) {
@@ -92,7 +93,7 @@ task<std::string> on_roll_back(db::Pool& pool, Request& request) {
 
 task<std::string> on_list_approvals(db::Pool& pool, Request& request) {
   const Arguments arguments(request);
-  co_return wrap("approvals", co_await list_approvals(pool, listing_of(arguments)));
+  co_return wrap("approvals", co_await list_approvals(pool, listing_of(arguments, request)));
 }
 
 task<std::string> on_request_approval(db::Pool& pool, Request& request) {
@@ -116,7 +117,7 @@ task<std::string> on_decide(db::Pool& pool, Request& request) {
 
 task<std::string> on_list_events(db::Pool& pool, Request& request) {
   const Arguments arguments(request);
-  co_return wrap("events", co_await list_events(pool, listing_of(arguments)));
+  co_return wrap("events", co_await list_events(pool, listing_of(arguments, request)));
 }
 
 constexpr http::JsonRoute<db::Pool> kRoutes[] = {

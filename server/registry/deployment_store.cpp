@@ -55,7 +55,7 @@ constexpr Statement kListDeployments{
     "SELECT coalesce(json_agg(x.document), '[]') FROM (SELECT " CAIRN_DEPLOYMENT_JSON " AS document" CAIRN_DEPLOYMENTS
     " WHERE ($1::text IS NULL OR m.model_name = $1) AND ($2::text IS NULL OR e.environment_name = $2) "
     "AND ($3::text IS NULL OR d.status = $3) AND ($4::bigint IS NULL OR d.deployment_id < $4) "
-    "ORDER BY d.deployment_id DESC LIMIT $5) x"};
+    "AND m.model_name <> ALL ($6::text[]) ORDER BY d.deployment_id DESC LIMIT $5) x"};
 constexpr Statement kReadDeployment{"read_deployment",
                                     "SELECT " CAIRN_DEPLOYMENT_JSON CAIRN_DEPLOYMENTS " WHERE d.deployment_id = $1"};
 constexpr Statement kLockForDeployment{
@@ -95,7 +95,8 @@ constexpr Statement kListApprovals{
     "list_approvals",
     "SELECT coalesce(json_agg(x.document), '[]') FROM (SELECT " CAIRN_APPROVAL_JSON " AS document" CAIRN_APPROVALS
     " WHERE ($1::text IS NULL OR m.model_name = $1) AND ($2::text IS NULL OR a.status = $2) "
-    "AND ($3::bigint IS NULL OR a.approval_id < $3) ORDER BY a.approval_id DESC LIMIT $4) x"};
+    "AND ($3::bigint IS NULL OR a.approval_id < $3) AND m.model_name <> ALL ($5::text[]) "
+    "ORDER BY a.approval_id DESC LIMIT $4) x"};
 constexpr Statement kReadApproval{"read_approval",
                                   "SELECT " CAIRN_APPROVAL_JSON CAIRN_APPROVALS " WHERE a.approval_id = $1"};
 constexpr Statement kInsertApproval{
@@ -181,8 +182,8 @@ task<std::string> create_environment(db::Pool& pool, const Caller& caller, std::
 }
 
 task<std::string> list_deployments(db::Pool& pool, Listing listing) {
-  const Rows rows = co_await pool.query(
-      kListDeployments, Params::of(listing.model, listing.environment, listing.status, listing.before, listing.limit));
+  const Rows rows = co_await pool.query(kListDeployments, Params::of(listing.model, listing.environment, listing.status,
+                                                                     listing.before, listing.limit, listing.hidden));
   co_return rows.text(0, 0);
 }
 
@@ -247,8 +248,8 @@ task<std::string> roll_back(db::Pool& pool, const Caller& caller, std::string mo
 }
 
 task<std::string> list_approvals(db::Pool& pool, Listing listing) {
-  const Rows rows =
-      co_await pool.query(kListApprovals, Params::of(listing.model, listing.status, listing.before, listing.limit));
+  const Rows rows = co_await pool.query(
+      kListApprovals, Params::of(listing.model, listing.status, listing.before, listing.limit, listing.hidden));
   co_return rows.text(0, 0);
 }
 

@@ -5,6 +5,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "registry/store.h"
 
@@ -23,6 +24,7 @@ struct Listing {
   std::optional<std::string> object_type, object_id, actor;
   std::optional<int64_t> before;
   int64_t limit = 100;
+  std::vector<std::string> hidden = {};  // names of models that are not there for who asks
 };
 
 struct Decision {

@@ -356,7 +356,9 @@ def test_R20_pages_are_full_though_much_is_hidden(guarded, user):
         new_run(guarded, experiment)
         logged[good(call(guarded, WILL, "POST", "logged-models", {"experiment_id": experiment, "name": "m"}))["model"]["info"]["model_id"]] = seen
         good(call(guarded, WILL, "POST", "registered-models/create", {"name": f"{tag}-{n}"}))
-        good(call(guarded, WILL, "POST", "model-versions/create", {"name": f"{tag}-{n}", "source": "s3://b/x"}))
+        version = {"model": f"{tag}-{n}", "version": good(call(guarded, WILL, "POST", "model-versions/create", {"name": f"{tag}-{n}", "source": "s3://b/x"}))["model_version"]["version"]}
+        good(call(guarded, WILL, "POST", "/api/v1/approvals", version))
+        good(call(guarded, WILL, "POST", "/api/v1/deployments", {**version, "environment": "staging"}))
         experiments[experiment], models[f"{tag}-{n}"] = seen, seen
         if not seen:
             good(grant(guarded, writer, "experiment", experiment, "NO_PERMISSIONS"))
@@ -379,6 +381,9 @@ def test_R20_pages_are_full_though_much_is_hidden(guarded, user):
         assert sizes == [2, 1], path
         readable = {one for known in (experiments, models, logged) for one, seen in known.items() if seen}
         assert len(set(all_found)) == 3 and set(all_found) <= readable, path
+    newest = [name for name, seen in reversed(models.items()) if seen]
+    for listed in ("approvals", "deployments"):
+        assert [one["model"] for one in good(call(guarded, writer, "GET", f"/api/v1/{listed}", params={"limit": 3}))[listed]] == newest
     everything = good(call(guarded, WILL, "POST", "runs/search", ids))["runs"]
     assert len(everything) == len(may_read)
     only_hidden = [one for one, seen in experiments.items() if not seen]
