@@ -221,6 +221,21 @@ def test_a_few_vectors_beside_hundreds_of_equal_ones_are_found(pg):
 
 
 @pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("built", [True, False])
+def test_vectors_of_enormous_numbers_hide_no_others(pg, method, built):
+    """As a program leaves them that marks what is missing by the largest number there is."""
+    pg.run("CREATE TABLE items (id int, kind int, v vector(8))")
+    pg.run("INSERT INTO items SELECT i, 0, array_fill(1e30::real, ARRAY[8])::vector FROM generate_series(1, 3) i")
+    if not built:
+        pg.run(f"CREATE INDEX ON items USING {method} (v vector_l2_ops)")
+    vectors = fill(pg, rows=500, first=11)
+    if built:
+        pg.run(f"CREATE INDEX ON items USING {method} (v vector_l2_ops)")
+    everything(pg)
+    assert recall(pg, vectors, first=11) >= 0.98
+
+
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("kind", ["UNLOGGED", "TEMPORARY"])
 def test_unlogged_and_temporary_tables(pg, method, kind):
     pg.run(f"CREATE {kind} TABLE items (id int, kind int, v vector(8))")
