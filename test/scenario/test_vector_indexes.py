@@ -235,6 +235,16 @@ def test_vectors_of_enormous_numbers_hide_no_others(pg, method, built):
     assert recall(pg, vectors, first=11) >= 0.98
 
 
+def test_who_asks_for_all_rows_gets_them(pg):
+    """An ivfflat index leaves some out, so that it is not read where it would have to give all of them."""
+    fill(pg, rows=2000)
+    pg.run("CREATE INDEX ON items USING ivfflat (v vector_l2_ops)")
+    pg.run("ANALYZE items")
+    assert len(pg.column("SELECT id FROM items ORDER BY v <-> '[1,2,3,4,5,6,7,8]'")) == 2000
+    assert len(pg.column("SELECT rank() OVER (ORDER BY v <-> '[1,2,3,4,5,6,7,8]') FROM items")) == 2000
+    assert "Index Scan" in pg.plan("SELECT id FROM items ORDER BY v <-> '[1,2,3,4,5,6,7,8]' LIMIT 10")
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("kind", ["UNLOGGED", "TEMPORARY"])
 def test_unlogged_and_temporary_tables(pg, method, kind):
