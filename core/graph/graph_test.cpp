@@ -193,6 +193,24 @@ TEST_F(GraphTest, ManyEqualElementsHideNoOthers) {
   EXPECT_LE(nodes, 102U);  // two threads may begin at once
 }
 
+// Their squares are infinite, and estimates from them no numbers.
+class EnormousElements : public GraphTest, public testing::WithParamInterface<CodeMetric> {};
+
+TEST_P(EnormousElements, HideNoOthers) {
+  init(8, GetParam(), true);
+  for (uint16_t i = 0; i < 3; ++i) {
+    std::vector<float> enormous(8, 0.0F);
+    enormous[i] = 1e30F;
+    ASSERT_TRUE(graph_.add(enormous.data(), bytes(), 2, {0, static_cast<uint16_t>(1000 + i), 1}, SIZE_MAX));
+  }
+  add_random(500);
+  connect(1);
+  EXPECT_GE(search(rows_[5], 100, 1000).size(), 495U);
+  EXPECT_GT(recall(100), 0.9);
+}
+
+INSTANTIATE_TEST_SUITE_P(Metrics, EnormousElements, testing::Values(CodeMetric::l2, CodeMetric::inner_product));
+
 TEST_F(GraphTest, SaysWhatDoesNotFit) {
   init(100, CodeMetric::l2, true);
   const std::vector<float> vector(100, 1.0F);

@@ -1,5 +1,8 @@
 #include "graph/memory.h"
 
+#include <cmath>
+#include <limits>
+
 namespace cairn::core {
 
 void MemoryGraph::init(const Space* space, uint32_t first_block, Arena* arena) {
@@ -97,7 +100,8 @@ bool MemorySource::expand(NodeId id, const Query& query, Expansion* out, void*) 
   Node* node = graph_->node(id);
   node_bytes_ = graph_->layout().node_bytes(node->payload_bytes);
   const void* payload = graph_->payload(node);
-  const float distance = query.distance(query.payload, payload, query.payload_bytes);
+  float distance;
+  this->distance(id, query, &distance);
   lock(node);
   fill_expansion(graph_->layout(), node, query, distance, out);
   unlock(node);
@@ -107,6 +111,7 @@ bool MemorySource::expand(NodeId id, const Query& query, Expansion* out, void*) 
 
 bool MemorySource::distance(NodeId id, const Query& query, float* out) {
   *out = query.distance(query.payload, graph_->payload(graph_->node(id)), query.payload_bytes);
+  if (std::isnan(*out)) *out = std::numeric_limits<float>::max();  // it has to have a place in an order
   return true;
 }
 

@@ -235,7 +235,10 @@ class Search {
       Candidate neighbor{expansion_->estimates[i], expansion_->ids[i]};
       if (!has_codes_ && (!seen_.insert(neighbor.id) || !source_->distance(neighbor.id, query, &neighbor.key)))
         continue;
-      if (!std::isnan(neighbor.key)) offer(neighbor);
+      // Between coordinates of more than 1e19 nothing can be told from codes. It is looked at when there is nothing
+      // better: the way to the others may lead there.
+      if (std::isnan(neighbor.key)) neighbor.key = std::numeric_limits<float>::infinity();
+      offer(neighbor);
     }
     expansion_->key = next.key;
     return visit(next.id, *expansion_);

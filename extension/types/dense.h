@@ -317,7 +317,7 @@ Datum dense_accum(FunctionCallInfo fcinfo, const char* function) {
   double* const after = state_values(state, function);
   after[0] = before[0] + 1;
   for (int i = 0; i < vector.dim; i++) {
-    after[i + 1] = (dim == 0 ? 0 : before[i + 1]) + to_float(vector.x[i]);
+    after[i + 1] = dim == 0 ? to_float(vector.x[i]) : before[i + 1] + to_float(vector.x[i]);
     if (unlikely(std::isinf(after[i + 1]))) float_overflow_error();
   }
   PG_RETURN_ARRAYTYPE_P(state);

@@ -221,6 +221,31 @@ def test_a_few_vectors_beside_hundreds_of_equal_ones_are_found(pg):
 
 
 @pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("built", [True, False])
+def test_vectors_of_enormous_numbers_hide_no_others(pg, method, built):
+    """As a program leaves them that marks what is missing by the largest number there is."""
+    pg.run("CREATE TABLE items (id int, kind int, v vector(8))")
+    pg.run("INSERT INTO items SELECT i, 0, array_fill(1e30::real, ARRAY[8])::vector FROM generate_series(1, 3) i")
+    if not built:
+        pg.run(f"CREATE INDEX ON items USING {method} (v vector_l2_ops)")
+    vectors = fill(pg, rows=500, first=11)
+    if built:
+        pg.run(f"CREATE INDEX ON items USING {method} (v vector_l2_ops)")
+    everything(pg)
+    assert recall(pg, vectors, first=11) >= 0.98
+
+
+def test_who_asks_for_all_rows_gets_them(pg):
+    """An ivfflat index leaves some out, so that it is not read where it would have to give all of them."""
+    fill(pg, rows=2000)
+    pg.run("CREATE INDEX ON items USING ivfflat (v vector_l2_ops)")
+    pg.run("ANALYZE items")
+    assert len(pg.column("SELECT id FROM items ORDER BY v <-> '[1,2,3,4,5,6,7,8]'")) == 2000
+    assert len(pg.column("SELECT rank() OVER (ORDER BY v <-> '[1,2,3,4,5,6,7,8]') FROM items")) == 2000
+    assert "Index Scan" in pg.plan("SELECT id FROM items ORDER BY v <-> '[1,2,3,4,5,6,7,8]' LIMIT 10")
+
+
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("kind", ["UNLOGGED", "TEMPORARY"])
 def test_unlogged_and_temporary_tables(pg, method, kind):
     pg.run(f"CREATE {kind} TABLE items (id int, kind int, v vector(8))")

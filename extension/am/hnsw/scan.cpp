@@ -164,7 +164,7 @@ void read_batch(Scan* scan) {
     if (node.has_overflow()) results.push(chain_result(node.distance, id));
     scan->visited += node.heap_tid_count;
     ++scan->read;
-    if (std::isfinite(node.key))
+    if (std::isfinite(node.distance - node.key))
       scan->squared_errors += static_cast<double>(node.distance - node.key) * (node.distance - node.key);
     return nullptr;
   };

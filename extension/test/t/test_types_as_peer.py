@@ -274,7 +274,7 @@ def test_R04_aggregates_are_the_peers(both, rng, kind):
         compare(both, f"SELECT {kind}_avg(%s)::text", (state,))
         for other in STATES:
             compare(both, f"SELECT {kind}_combine(%s, %s)::text", (state, other))
-        for value in ("[1]", "[1,2]", "[65504]"):
+        for value in ("[1]", "[1,2]", "[65504]", "[-0]"):
             compare(both, f"SELECT {kind}_accum(%s, %s)::text", (state, value))
     for _ in range(ROUNDS // 5):
         rows = [(None if rng.random() < 0.1 else good(rng, kind, 3 if rng.random() < 0.97 else 4),) for _ in range(rng.choice([0, 1, 5, 40]))]
