@@ -97,6 +97,14 @@ TEST_F(SearchTest, FiltersByMetricsAsIeeeCompares) {
   EXPECT_EQ(filtered("metrics.nope != 0"), "");
 }
 
+// What was prepared for the one must not read the other's bytes, whichever came first.
+TEST_F(SearchTest, AWholeNumberAndAFractionAreComparedAlike) {
+  for (const char* bound : {"1002", "1001.5", "1002"})
+    EXPECT_EQ(filtered(std::string("start_time >= ") + bound), "run4 run3 run2") << bound;
+  for (const char* bound : {"1002.5", "1003", "1002.5"})
+    EXPECT_EQ(filtered(std::string("start_time < ") + bound), "run2 run1 run0") << bound;
+}
+
 TEST_F(SearchTest, FiltersByParamsAndTags) {
   const std::string long_value = "1" + std::string(200, 'x');
   EXPECT_EQ(filtered("params.lr = '" + long_value + "'"), "run1");

@@ -185,7 +185,10 @@ std::string SearchQuery::compare(const std::string& expression, const Condition&
   // Whole numbers are compared as such: a bigint column's index can be used then.
   const bool whole = condition.entity == Entity::kAttribute && std::abs(condition.number) < 9007199254740992.0 &&
                      condition.number == std::floor(condition.number);
-  return left + (whole ? bind(static_cast<int64_t>(condition.number)) : bind(condition.number));
+  // The type is written out: statements are prepared by their text, and PostgreSQL reads a parameter's bytes as the
+  // type that it was prepared with.
+  if (whole) return left + bind(static_cast<int64_t>(condition.number)) + "::bigint";
+  return left + bind(condition.number) + "::double precision";
 }
 
 std::string SearchQuery::run_condition(const Condition& condition) {
