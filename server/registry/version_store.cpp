@@ -133,9 +133,10 @@ task<std::string> download_uri(db::Pool& pool, VersionKey key) {
   co_return rows.text(0, 0);
 }
 
-#define CAIRN_UPDATE_VERSION(assignments)                                                   \
-  "UPDATE registry.model_versions v SET last_updated_time = " CAIRN_NOW_MS ", " assignments \
+#define CAIRN_SET_OF_VERSION(assignments)             \
+  "UPDATE registry.model_versions v SET " assignments \
   " FROM registry.models m WHERE m.model_id = v.model_id AND m.model_name = $1 AND v.version = $2"
+#define CAIRN_UPDATE_VERSION(assignments) CAIRN_SET_OF_VERSION("last_updated_time = " CAIRN_NOW_MS ", " assignments)
 
 constexpr Statement kUpdateVersion{"update_version", CAIRN_UPDATE_VERSION("description = $3")};
 
@@ -145,8 +146,9 @@ task<std::string> update_version(db::Pool& pool, const Caller& caller, VersionKe
   co_return co_await change_version(pool, caller, key, change, event);
 }
 
+// A tag leaves the version's time as it is, as in MLflow: searches begin with the version that was updated last.
 constexpr Statement kSetVersionTag{"set_version_tag",
-                                   CAIRN_UPDATE_VERSION("tags = CASE WHEN $4::text IS NULL THEN v.tags - $3 "
+                                   CAIRN_SET_OF_VERSION("tags = CASE WHEN $4::text IS NULL THEN v.tags - $3 "
                                                         "ELSE v.tags || jsonb_build_object($3, $4::text) END")};
 
 task<> set_version_tag(db::Pool& pool, const Caller& caller, VersionKey key, std::string tag,

@@ -74,7 +74,9 @@ task<Response> create(db::Pool& pool, Request& request) {
     for (const json::Fields& tag : arguments->objects("tags")) {
       const std::string key = tag.string("key").value_or("");
       check_key(key);
-      values[key] = truncated(tag.string("value").value_or(""), kMaxExperimentTagLength);
+      std::string value = tag.string("value").value_or("");
+      check_length(value, "value", kMaxExperimentTagLength);
+      values[key] = std::move(value);
     }
     json::Writer writer(tags);
     writer.begin_object();
@@ -166,7 +168,8 @@ task<Response> set_tag(db::Pool& pool, Request& request) {
     id = arguments->required_string("experiment_id");
     key = arguments->required_string("key");
     check_key(key);
-    value = truncated(arguments->string("value").value_or(""), kMaxExperimentTagLength);
+    value = arguments->string("value").value_or("");
+    check_length(value, "value", kMaxExperimentTagLength);
   }
   db::Query change{kSetTag, db::Params::of(parse_experiment_id(id), key, value, now_ms())};
   co_await change_active(pool, id, change);

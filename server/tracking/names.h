@@ -10,7 +10,7 @@ namespace cairn::tracking {
 constexpr size_t kMaxKeyLength = 250;
 constexpr size_t kMaxParamLength = 6000;
 constexpr size_t kMaxRunTagLength = 8000;
-constexpr size_t kMaxExperimentTagLength = 5000;
+constexpr size_t kMaxExperimentTagLength = 20000;
 constexpr size_t kMaxExperimentNameLength = 500;
 
 // Characters (code points), which is what MLflow counts.

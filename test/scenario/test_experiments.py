@@ -91,8 +91,9 @@ def test_tags(client, unique, error_of):
     client.set_experiment_tag(made, "a", "1")
     client.set_experiment_tag(made, "a", "2")
     client.set_experiment_tag(made, "empty", "")
-    client.set_experiment_tag(made, "long", "v" * 5000)
-    assert client.get_experiment(made).tags == {"a": "2", "empty": "", "long": "v" * 5000}
+    client.set_experiment_tag(made, "long", "v" * 20000)
+    assert error_of(client.set_experiment_tag, made, "longer", "v" * 20001).error_code == "INVALID_PARAMETER_VALUE"
+    assert client.get_experiment(made).tags == {"a": "2", "empty": "", "long": "v" * 20000}
     client.delete_experiment_tag(made, "a")
     assert "a" not in client.get_experiment(made).tags
     assert error_of(client.delete_experiment_tag, made, "a").error_code == "RESOURCE_DOES_NOT_EXIST"

@@ -109,10 +109,12 @@ def _try(call):
 def test_version_description_and_tags(client, model, error_of):
     v = version(client, model)
     client.update_model_version(model, v, "words")
+    updated = client.get_model_version(model, v).last_updated_timestamp
     client.set_model_version_tag(model, v, "a", "1")
     client.set_model_version_tag(model, v, "a", "2")
     found = client.get_model_version(model, v)
     assert (found.description, found.tags) == ("words", {"a": "2"})
+    assert found.last_updated_timestamp == updated  # which searches order by
     client.delete_model_version_tag(model, v, "a")
     assert client.get_model_version(model, v).tags == {}
     for call in (client.update_model_version, client.set_model_version_tag):
