@@ -20,7 +20,6 @@ using Strings = std::vector<std::string>;
 constexpr size_t kMaxName = 256;
 constexpr double kMaxTtl = 100 * 366 * 86400.0;
 constexpr int64_t kMaxRollup = 366 * 86400;
-const std::set<std::string> kKeyTypes = {"string", "int32", "int64", "uuid"};
 constexpr int64_t kMaxVector = 16000;  // that the extension searches
 const std::set<std::string> kMetrics = {"cosine", "inner_product", "l2"};
 const std::set<std::string> kReserved = {"event_timestamp", "created"};
@@ -124,12 +123,14 @@ constexpr Statement kEntity{
     " WHERE (e.description, e.tags) IS DISTINCT FROM (excluded.description, excluded.tags)"
     " RETURNING xmax = 0"};
 constexpr Statement kKnownEntity{"known_entity", "SELECT join_key, value_type FROM features.entities WHERE name = $1"};
+constexpr Statement kEntityOfJoinKey{"entity_of_join_key",
+                                     "SELECT name FROM features.entities WHERE join_key = $1 AND name <> $2"};
 
 task<> Application::entity(json::Fields fields) {
   const std::string name = checked_name("an entity", fields.required_string("name"));
   const std::string join_key = checked_name("a join key", fields.string("join_key").value_or(name));
   const std::string type = fields.string("value_type").value_or("string");
-  if (!kKeyTypes.contains(type))
+  if (!is_key_type(type))
     throw invalid("entity " + name + ": a join key is of type string, int32, int64 or uuid, not " + type);
   const Rows known = co_await transaction_.query(kKnownEntity, Params::of(name));
   if (!known.empty() && (known.text(0, 0) != join_key || known.text(0, 1) != type))
@@ -137,6 +138,12 @@ task<> Application::entity(json::Fields fields) {
         fmt::format("entity {} has the join key {} of type {}: stored values go by it, so it cannot change; "
                     "declare another entity",
                     name, known.text(0, 0), known.text(0, 1)));
+  const Rows other = co_await transaction_.query(kEntityOfJoinKey, Params::of(join_key, name));
+  if (!other.empty())
+    throw conflict(
+        fmt::format("entity {} has the join key {}, and so has entity {}: a join key belongs to one entity; use "
+                    "{} in its place, or give it a join key of its own",
+                    name, join_key, other.text(0, 0), other.text(0, 0)));
   Params params = Params::of(name, join_key, type, fields.string("description").value_or(""),
                              db::Jsonb{fields.raw("tags").value_or("{}")});
   const Rows done = co_await transaction_.query(kEntity, std::move(params));

@@ -29,15 +29,27 @@ KeyPart key_part(const Entity& entity, element value, size_t row) {
   };
   std::string_view text;
   if (entity.value_type == "string" || entity.value_type == "uuid") {
+    if (value.is_int64()) {
+      const std::string digits = simdjson::minify(value);
+      return {digits, json::quote(digits)};
+    }
     if (value.get_string().get(text) != simdjson::SUCCESS || text.find('\0') != std::string_view::npos) throw unfit();
     return {std::string(text), json::quote(text)};
   }
   try {
+    // As Feast's server has it, a number's text is that number.
+    std::optional<json::Document> read;
+    if (value.get_string().get(text) == simdjson::SUCCESS) value = read.emplace(text).root();
     const std::string digits = array_element(value_type(entity.value_type), value);
     if (digits != "NULL") return {digits, digits};
   } catch (const Error&) {
   }
   throw unfit();
+}
+
+// PostgreSQL also reads "infinity", which no later event would ever overwrite, and words as "tomorrow".
+bool is_moment(std::string_view text) {
+  return text.find('\0') == std::string_view::npos && text.find_first_of("0123456789") != std::string_view::npos;
 }
 
 void check_length(const Feature& feature, element value) {
@@ -100,7 +112,7 @@ std::vector<std::optional<std::string>> times_of(const Columns& columns, const c
     std::string_view text;
     if (value.is_null())
       times.emplace_back();
-    else if (value.get_string().get(text) == simdjson::SUCCESS && text.find('\0') == std::string_view::npos)
+    else if (value.get_string().get(text) == simdjson::SUCCESS && is_moment(text))
       times.emplace_back(text);
     else
       throw invalid(fmt::format("column {}: row {} is {}, and a time such as \"2026-01-31T12:00:00Z\" is expected",

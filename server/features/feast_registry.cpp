@@ -3,7 +3,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
+#include <cctype>
 #include <map>
 #include <optional>
 #include <set>
@@ -11,6 +13,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "features/protobuf.h"
+#include "features/types.h"
 
 namespace cairn::features {
 namespace {
@@ -201,6 +204,7 @@ struct Object {
   std::vector<std::string> entities;
   std::vector<FeastFeature> features, entity_columns;
   std::vector<std::pair<std::string, std::vector<std::string>>> projections;  // view, features; none: all
+  bool renames = false;  // a service whose views go by other names or join keys
 };
 
 void read_tag(std::map<std::string, std::string>& tags, std::string_view entry) {
@@ -226,6 +230,7 @@ FeastFeature read_feature(std::string_view bytes) {
     if (field->number == 7) feature.vector_length = field->value;
   }
   feature.type = type_name_of(feature.feast_type);
+  for (char& c : feature.metric) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   if (feature.type == "float_list" && feature.vector && feature.vector_length > 0) feature.type = "vector";
   return feature;
 }
@@ -268,10 +273,12 @@ Object read_entity(std::string_view bytes) {
 
 // The numbers of the fields differ between the two kinds of views.
 struct ViewFields {
-  uint32_t features, tags, ttl, stream_source, description, entity_columns;
+  uint32_t features = 0, tags = 0, ttl = 0, stream_source = 0, description = 0, entity_columns = 0;
+  uint32_t entities = 0;
 };
-constexpr ViewFields kViewFields{4, 5, 6, 9, 10, 12};
-constexpr ViewFields kStreamViewFields{4, 7, 9, 11, 6, 5};
+constexpr ViewFields kViewFields{4, 5, 6, 9, 10, 12, 3};
+constexpr ViewFields kStreamViewFields{4, 7, 9, 11, 6, 5, 3};
+constexpr ViewFields kNameOnly{};
 
 Object read_view(std::string_view bytes, const ViewFields& numbers) {
   Object view;
@@ -279,7 +286,7 @@ Object read_view(std::string_view bytes, const ViewFields& numbers) {
   while (const auto field = reader.next()) {
     if (field->number == 1) view.name = field->text();
     if (field->number == 2) view.project = field->text();
-    if (field->number == 3) view.entities.push_back(field->text());
+    if (field->number == numbers.entities) view.entities.push_back(field->text());
     if (field->number == numbers.features) view.features.push_back(read_feature(field->message()));
     if (field->number == numbers.tags) read_tag(view.tags, field->message());
     if (field->number == numbers.ttl) view.ttl_s = read_duration(field->message());
@@ -304,6 +311,8 @@ Object read_service(std::string_view bytes) {
     while (const auto part = projection.next()) {
       if (part->number == 1) view = part->text();
       if (part->number == 2) features.push_back(read_feature(part->message()).name);
+      // name_alias, join_key_map: another name for the view, or for its join keys, in this service.
+      if (part->number == 3 || part->number == 4) service.renames = true;
     }
   }
   return service;
@@ -342,6 +351,7 @@ class RegistryReader {
   std::set<std::string> projects_;
   std::vector<Object> entities_, views_, services_;
   std::vector<std::pair<std::string, std::string>> others_;  // name, project of on-demand and label views
+  std::map<std::string, std::string> entity_names_;          // as they are written; none: left out
   std::map<std::string, std::set<std::string>> written_;     // features by view
   std::vector<std::string> left_out_;
 };
@@ -355,7 +365,8 @@ void RegistryReader::read_objects(std::string_view registry) {
     if (field->number == 14) views_.push_back(read_view(spec(), kStreamViewFields));
     if (field->number == 7) services_.push_back(read_service(spec()));
     if (field->number == 8 || field->number == 19) {
-      const Object other = read_view(spec(), kViewFields);
+      // Of on-demand and label views the other fields are other things: sources, a pickled function.
+      const Object other = read_view(spec(), kNameOnly);
       others_.emplace_back(other.name, other.project);
     }
   }
@@ -367,6 +378,7 @@ void RegistryReader::read_objects(std::string_view registry) {
 void RegistryReader::write_entities(json::Writer& out) {
   std::map<std::string, uint64_t> key_types;  // where the entity itself does not say
   std::set<std::string> used;
+  std::map<std::string, std::string> owners;  // entities by join key
   for (const Object& view : views_) {
     if (!is_wanted(view)) continue;
     used.insert(view.entities.begin(), view.entities.end());
@@ -378,11 +390,23 @@ void RegistryReader::write_entities(json::Writer& out) {
     // Feast puts this one into every registry, for views without entities.
     if (!is_wanted(entity) || (entity.name == "__dummy" && !used.contains(entity.name))) continue;
     const auto known = key_types.find(entity.join_key);
-    const uint64_t type = entity.value_type != 0 ? entity.value_type : known != key_types.end() ? known->second : 0;
+    const uint64_t number = entity.value_type != 0 ? entity.value_type : known != key_types.end() ? known->second : 0;
+    const std::string type(number == 0 ? "string" : type_name_of(number));
+    const std::string join_key = entity.join_key.empty() ? entity.name : entity.join_key;
+    if (!is_key_type(type)) {
+      leave_out("entity " + entity.name, "no join key here is Feast's number " + std::to_string(number));
+      continue;
+    }
+    const auto [owner, first] = owners.emplace(join_key, entity.name);
+    entity_names_[entity.name] = owner->second;
+    if (!first) {
+      leave_out("entity " + entity.name, "its join key is that of " + owner->second + ", which its views have instead");
+      continue;
+    }
     out.begin_object();
     out.field("name", entity.name);
-    out.field("join_key", entity.join_key.empty() ? entity.name : entity.join_key);
-    out.field("value_type", type == 0 ? "string" : type_name_of(type));
+    out.field("join_key", join_key);
+    out.field("value_type", type);
     out.field("description", entity.description);
     write_tags(out, entity.tags);
     out.end_object();
@@ -411,6 +435,12 @@ void RegistryReader::write_views(json::Writer& out) {
   out.begin_array();
   for (const Object& view : views_) {
     if (!is_wanted(view)) continue;
+    const auto lost =
+        std::ranges::find_if(view.entities, [&](const std::string& e) { return !entity_names_.contains(e); });
+    if (lost != view.entities.end()) {
+      leave_out("feature view " + view.name, "its entity " + *lost + " is left out");
+      continue;
+    }
     std::vector<FeastFeature> features;
     for (const FeastFeature& feature : view.features) {
       if (feature.type.empty())
@@ -431,7 +461,7 @@ void RegistryReader::write_views(json::Writer& out) {
     write_tags(out, view.tags);
     out.key("entities");
     out.begin_array();
-    for (const std::string& entity : view.entities) out.string(entity);
+    for (const std::string& entity : view.entities) out.string(entity_names_.at(entity));
     out.end_array();
     out.key("features");
     out.begin_array();
@@ -453,6 +483,10 @@ void RegistryReader::write_services(json::Writer& out) {
   out.begin_array();
   for (const Object& service : services_) {
     if (!is_wanted(service)) continue;
+    if (service.renames) {
+      leave_out("feature service " + service.name, "it gives a view another name or other join keys");
+      continue;
+    }
     std::vector<std::string> references;
     for (const auto& [view, features] : service.projections) {
       const auto known = written_.find(view);

@@ -97,5 +97,36 @@ TEST(FeastRegistry, WhatHasNoCounterpartIsNamed) {
   EXPECT_EQ(imported.left_out[2], "feature view computed: it is computed when it is asked for, by Python");
 }
 
+TEST(FeastRegistry, AnOnDemandViewIsNamedWhateverItHolds) {
+  Message registry;
+  registry.message(1, Message().message(1, Message().text(1, "driver").text(4, "driver").number(2, 4)));
+  // Sources and a pickled function, where a feature view has its entities, its features and their types.
+  const Message sources = Message().text(1, "in").message(2, Message().text(1, "\xff\x00"));
+  registry.message(8, Message().message(1, Message()
+                                               .text(1, "computed")
+                                               .message(3, Message().number(1, 7))
+                                               .message(4, sources)
+                                               .message(5, Message().text(2, "\x80\x04"))));
+  EXPECT_EQ(declaration_of(registry.bytes(), "").left_out,
+            std::vector<std::string>{"feature view computed: it is computed when it is asked for, by Python"});
+}
+
+TEST(FeastRegistry, OfEntitiesOfOneJoinKeyTheFirstStandsForAll) {
+  const auto entity = [](const char* name, uint64_t type) {
+    return Message().message(1, Message().text(1, name).text(4, type == 7 ? "flag" : "id").number(2, type));
+  };
+  const auto view = [](const char* name, const char* of) {
+    return Message().message(1, Message().text(1, name).text(3, of).message(4, Message().text(1, "f").number(2, 5)));
+  };
+  Message registry;
+  registry.message(1, entity("driver", 4)).message(1, entity("courier", 4)).message(1, entity("flag", 7));
+  registry.message(6, view("a", "courier")).message(6, view("b", "flag"));
+  const ImportedRegistry imported = declaration_of(registry.bytes(), "");
+  EXPECT_EQ(view_names(imported), "a ");
+  const json::Document document(imported.declaration);
+  EXPECT_EQ(simdjson::minify(document.root()["feature_views"].at(0)["entities"]), R"(["driver"])");
+  EXPECT_EQ(imported.left_out.size(), 3u);  // courier, flag, and the view of flag
+}
+
 }  // namespace
 }  // namespace cairn::features

@@ -180,7 +180,7 @@ TEST_F(FeaturesTest, R09_TrainingSetsAreCorrectAtEachPointInTime) {
     const std::string expected = best == nullptr ? "\"values\":[null],\"statuses\":[\"NOT_FOUND\"]"
                                  : at - best->event > 60
                                      ? "\"values\":[null],\"statuses\":[\"OUTSIDE_MAX_AGE\"]"
-                                     : fmt::format("\"values\":[{}],\"statuses\":[\"PRESENT\"]", best->rank);
+                                     : fmt::format("\"values\":[{}.0],\"statuses\":[\"PRESENT\"]", best->rank);
     found += expected.find("PRESENT") != std::string::npos;
     const Answer answer = post("/api/v1/features/historical",
                                "{\"features\": [\"in_city:rank\"], \"entities\": {\"driver_id\": [" +
@@ -342,8 +342,10 @@ TEST_F(FeaturesTest, BadInputIsNamedAndLeavesNothing) {
   refusal(write("in_city", one + "[\"much\"]}"), "column rank, row 1: double was expected, not");
   refusal(write("in_city", one + "[1, 2]}"), "columns must be of one length");
   refusal(write("in_city", R"({"driver_id": [1], "rank": [1]})"), "join key city: there is no such column");
-  refusal(write("in_city", R"({"driver_id": ["1"], "city": ["x"], "rank": [1]})"), "join key driver_id: row 1");
-  refusal(write("in_city", one + R"([1], "event_timestamp": ["soon"]})"), "invalid input syntax for type timestamp");
+  refusal(write("in_city", R"({"driver_id": ["1x"], "city": ["x"], "rank": [1]})"), "join key driver_id: row 1");
+  refusal(write("in_city", one + R"([1], "event_timestamp": ["2026-13-01"]})"), "date/time field value out of range");
+  for (const char* never : {"infinity", "tomorrow"})
+    refusal(write("in_city", one + R"([1], "event_timestamp": [")" + never + R"("]})"), "and a time such as");
   refusal(read(R"(["in_city"])", R"({"driver_id": [1]})"), "is no feature");
   refusal(read(R"(["in_city:rank"])", R"({"driver_id": [1]})"), "join key city");
   EXPECT_EQ(

@@ -87,7 +87,8 @@ constexpr size_t kMaxQueries = 256, kMaxQueryBytes = 64 << 10;
 // Clients ask for the same features again and again, and to work out a long list of names takes as long as to answer.
 std::shared_ptr<const FeatureQuery> query_of(FeatureStore& store, std::shared_ptr<const Definitions> definitions,
                                              const json::Fields& fields, const Columns& columns) {
-  const auto service = fields.string("feature_service");
+  auto service = fields.string("feature_service");
+  if (service && service->empty()) service.reset();  // as Feast's server has it
   const bool full_names = fields.boolean("full_feature_names").value_or(false);
   const auto features = fields.find("features");
   std::string text = (full_names ? "full " : "") + json::quote(service.value_or(""));

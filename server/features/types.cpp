@@ -82,7 +82,10 @@ double shortest(float value) {
 }
 
 bool fits(ValueType type, double number) {
-  return type != kFloat || !std::isfinite(number) || std::abs(number) <= std::numeric_limits<float>::max();
+  // What is nearer to the largest float than to what would be the next one: 3.4028235e38, as we write the largest, is a
+  // little more than it.
+  constexpr double kEndOfFloats = 0x1.ffffffp127;
+  return type != kFloat || !std::isfinite(number) || std::abs(number) < kEndOfFloats;
 }
 
 bool fits(ValueType type, int64_t number) { return type != kInt32 || (number >= INT32_MIN && number <= INT32_MAX); }
@@ -160,13 +163,8 @@ std::string json_text_of(element value) {
 
 void append_scalar(std::string& out, ValueType type, element value) {
   switch (named(type).slots) {
-    case Slots::kDoubles: {
-      const size_t begin = out.size();
-      append_json_of_double(out, type, double_of(type, value));
-      // Feast's client refuses a list of 0.5 and 1 as one of two types.
-      if (out.find_first_of(".eNI", begin) == out.npos) out += ".0";
-      return;
-    }
+    case Slots::kDoubles:
+      return append_json_of_double(out, type, double_of(type, value));
     case Slots::kIntegers:
       return append_json_of_integer(out, type, integer_of(type, value));
     case Slots::kTexts:
@@ -353,14 +351,23 @@ std::string array_element_of_binary(ValueType type, std::string_view bytes) {
                 " bytes of another type");
 }
 
+bool is_key_type(std::string_view name) {
+  return name == "string" || name == "int32" || name == "int64" || name == "uuid";
+}
+
+// A whole number has its ".0": Feast's client tells a type by the look of each value, and takes 1 for an integer.
 void append_json_of_double(std::string& out, ValueType type, double value) {
   const bool quoted = !std::isfinite(value);
+  const size_t begin = out.size();
   if (quoted) out += '"';
   if (type == kFloat)
     append_digits(out, static_cast<float>(value));
   else
     append_digits(out, value);
-  if (quoted) out += '"';
+  if (quoted)
+    out += '"';
+  else if (out.find_first_of(".e", begin) == out.npos)
+    out += ".0";
 }
 
 void append_json_of_integer(std::string& out, ValueType type, int64_t value) {

@@ -61,6 +61,9 @@ std::string array_element_of_binary(ValueType type, std::string_view bytes);
 // Text as an element of PostgreSQL's text form of an array.
 std::string quoted_element(std::string_view text);
 
+// Whether a join key can be of the type of that name.
+bool is_key_type(std::string_view name);
+
 // Appends the JSON of what lies in a slot.
 void append_json_of_double(std::string& out, ValueType type, double value);
 void append_json_of_integer(std::string& out, ValueType type, int64_t value);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 #include <map>
 
 #include "base/error.h"
@@ -97,6 +98,8 @@ VectorSearch vector_search_of(std::vector<Reference> references, simdjson::dom::
   if (query.get_array().get(numbers) != simdjson::SUCCESS || std::distance(numbers.begin(), numbers.end()) != length)
     throw invalid(fmt::format("query must be a list of {} numbers, as feature {} has", length, vector));
   search.metric = metric.value_or(search.vector->vector_search_metric);
+  // Feast's client says L2 by default, its examples COSINE.
+  for (char& c : search.metric) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   if (!kNearest.contains(search.metric))
     throw invalid("distance_metric must be cosine, l2 or inner_product, not " + search.metric);
   if (top_k < 1 || top_k > kMaxTopK) throw invalid(fmt::format("top_k must be between 1 and {}", kMaxTopK));

@@ -74,6 +74,21 @@ def test_R09_written_and_read(store, names):
                                               "note": [None, "é", None], "route": [[1.5, 2.5], [1.5, 2.5], None]}
 
 
+def test_R09_values_have_the_types_that_feast_gives_them(server, store, names):
+    """A whole float stays a float; a key may come as text, as it does from CSV."""
+    url, view = f"{server.url}/write-to-online-store", names["stats"]
+    written = {names["driver"]: ["41", 42], "conv_rate": [2.0, 0], "trips": [1, 2], "note": ["a", "b"], "route": [[1, 2], [3]],
+               "event_timestamp": ["2026-01-01T00:00:00Z"] * 2}
+    requests.post(url, json={"feature_view_name": view, "df": written}).raise_for_status()
+    found = read(store, names, ["41", 42])
+    assert [(type(one), one) for one in found["conv_rate"]] == [(float, 2.0), (float, 0.0)] and found["trips"] == [1, 2]
+    for key, when in (("4x", "2026-01-02T00:00:00Z"), ("", "2026-01-02T00:00:00Z"), ("41.5", "2026-01-02T00:00:00Z"),
+                      (41, "infinity"), (41, "tomorrow")):
+        refused = requests.post(url, json={"feature_view_name": view, "df": {
+            **{name: values[:1] for name, values in written.items()}, names["driver"]: [key], "event_timestamp": [when]}})
+        assert refused.status_code == 422, (key, when)
+
+
 def test_R09_a_service_with_full_names(store, names):
     store.write_to_online_store(names["stats"], rows(names, [7], [70], [day(1)]))
     answer = store.get_online_features(features=store.get_feature_service(names["ranking"]), entity_rows=[{names["driver"]: 7}],
