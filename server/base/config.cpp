@@ -45,7 +45,8 @@ constexpr ConfigKey kKeys[] = {
 // Variables of the developers' tools share the prefix.
 const std::set<std::string_view> kForeignVariables = {"CAIRN_CONFIG",  "CAIRN_PRESET",     "CAIRN_BIN",
                                                       "CAIRN_BIN_DIR", "CAIRN_SOURCE_DIR", "CAIRN_FUZZ_SECONDS",
-                                                      "CAIRN_KILLS",   "CAIRN_JOBS",       "CAIRN_CONCURRENCY_SECONDS"};
+                                                      "CAIRN_KILLS",   "CAIRN_JOBS",       "CAIRN_CONCURRENCY_SECONDS",
+                                                      "CAIRN_FULL"};
 bool is_foreign_variable(std::string_view name) {
   return kForeignVariables.contains(name) || name.starts_with("CAIRN_TEST_") || name.starts_with("CAIRN_BENCH_");
 }
