@@ -4,7 +4,7 @@
     ./dev bench page [--json] [--runs 10000] [--rounds 5] [--before BINARY]
 
 First view: in a tab that stands open, with nothing in the browser's cache, until all that was asked for is drawn; medians over the rounds.
-Beside it the first paint of a page of one word, in the same browser: what the machine and Chromium take for any page. Scrolling: 240 pixels a frame,
+Bytes are counted in a view of their own. Beside it the first paint of a page of one word, in the same browser: what the machine and Chromium take for any page. Scrolling: 240 pixels a frame,
 from the first run to the last, rows loaded as they come near; a frame's time is from one requestAnimationFrame to the next. With --before another build of the
 server is measured too, in turn, and the medians of the rounds' ratios are shown: on a machine that others use, these say more than the times.
 """

@@ -25,17 +25,18 @@ async function emptyPage(browser) {
   return ms;
 }
 
-// With nothing in the browser's cache: until what the page asked for is drawn.
-async function firstView(browser, url, address) {
-  const {context, page} = await tab(browser),
-    session = await context.newCDPSession(page);
+// With nothing in the browser's cache: until what the page asked for is drawn. What it takes over the wire, where that is wanted:
+// DevTools' telling of it makes the view slower.
+async function firstView(browser, url, address, counted = false) {
+  const {context, page} = await tab(browser);
   let bytes = 0,
-    requests = 0,
-    underWay = 0;
-  await session.send("Network.enable");
-  session.on("Network.requestWillBeSent", () => (++requests, ++underWay));
-  session.on("Network.loadingFailed", () => --underWay);
-  session.on("Network.loadingFinished", ({encodedDataLength}) => (--underWay, (bytes += encodedDataLength)));
+    requests = 0;
+  if (counted) {
+    const session = await context.newCDPSession(page);
+    await session.send("Network.enable");
+    session.on("Network.requestWillBeSent", () => ++requests);
+    session.on("Network.loadingFinished", ({encodedDataLength}) => (bytes += encodedDataLength));
+  }
   // The page itself notes when its content last changed.
   await page.addInitScript(() => {
     globalThis.drawnAt = 0;
@@ -46,11 +47,10 @@ async function firstView(browser, url, address) {
   });
   await page.goto(url + "/#" + address);
   await page.waitForFunction(() => document.querySelector("main table"));
-  do await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => setTimeout(done, 20))));
-  while (underWay > 0);
+  await page.waitForLoadState("networkidle");
   const ms = await page.evaluate(() => globalThis.drawnAt);
   await context.close();
-  return {bytes, requests, ms};
+  return counted ? {bytes, requests} : ms;
 }
 
 // From the first to the last run, a screen every other frame; frames by the browser's own clock.
@@ -93,12 +93,7 @@ const median = (values) => [...values].sort((a, b) => a - b)[values.length >> 1]
 
 const timesOf = (ms) => ({ms: median(ms), ms_min: Math.min(...ms), ms_max: Math.max(...ms)});
 
-const viewOf = (rounds) => ({
-  bytes: median(rounds.map((one) => one.bytes)),
-  requests: rounds[0].requests,
-  ms_by_round: rounds.map((one) => one.ms),
-  ...timesOf(rounds.map((one) => one.ms)),
-});
+const viewOf = (counts, ms) => ({...counts, ms_by_round: ms, ...timesOf(ms)});
 
 function scrollOf(rounds) {
   const frames = rounds.flatMap((one) => one.frames).sort((a, b) => a - b);
@@ -124,7 +119,12 @@ await new Promise((listening) => empty.listen(0, "127.0.0.1", listening));
 try {
   const found = given.servers.map((server) => ({server, overview: [], runs: [], scroll: []})),
     ofEmpty = [];
-  for (const {url} of given.servers) await firstView(browser, url, "/"); // the browser's own start is nobody's
+  for (const one of found) {
+    one.counts = {
+      overview: await firstView(browser, one.server.url, "/", true),
+      runs: await firstView(browser, one.server.url, `/experiments/${one.server.experiment}`, true),
+    };
+  }
   for (let round = 0; round < given.rounds; ++round) {
     ofEmpty.push(await emptyPage(browser));
     for (const {server, overview, runs, scroll} of round % 2 ? [...found].reverse() : found) {
@@ -133,8 +133,8 @@ try {
       scroll.push(await scrolling(browser, server));
     }
   }
-  const servers = found.map(({overview, runs, scroll}) => ({
-    views: {overview: viewOf(overview), runs: viewOf(runs)},
+  const servers = found.map(({counts, overview, runs, scroll}) => ({
+    views: {overview: viewOf(counts.overview, overview), runs: viewOf(counts.runs, runs)},
     scroll: scrollOf(scroll),
   }));
   console.log(JSON.stringify({empty: timesOf(ofEmpty), servers}));
