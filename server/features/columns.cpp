@@ -1,6 +1,8 @@
 // A request's columns, and rows of a view made of them.
 #include <fmt/format.h>
 
+#include <optional>
+
 #include "base/error.h"
 #include "features/values.h"
 
@@ -29,7 +31,7 @@ KeyPart key_part(const Entity& entity, element value, size_t row) {
   };
   std::string_view text;
   if (entity.value_type == "string" || entity.value_type == "uuid") {
-    if (value.is_int64()) {
+    if (entity.value_type == "string" && value.is_int64()) {
       const std::string digits = simdjson::minify(value);
       return {digits, json::quote(digits)};
     }
@@ -39,8 +41,9 @@ KeyPart key_part(const Entity& entity, element value, size_t row) {
   try {
     // As Feast's server has it, a number's text is that number.
     std::optional<json::Document> read;
-    if (value.get_string().get(text) == simdjson::SUCCESS) value = read.emplace(text).root();
-    const std::string digits = array_element(value_type(entity.value_type), value);
+    const bool is_text = value.get_string().get(text) == simdjson::SUCCESS;
+    const element number = is_text ? read.emplace(text).root() : value;
+    const std::string digits = array_element(value_type(entity.value_type), number);
     if (digits != "NULL") return {digits, digits};
   } catch (const Error&) {
   }

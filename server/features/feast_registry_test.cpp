@@ -111,6 +111,24 @@ TEST(FeastRegistry, AnOnDemandViewIsNamedWhateverItHolds) {
             std::vector<std::string>{"feature view computed: it is computed when it is asked for, by Python"});
 }
 
+TEST(FeastRegistry, AServiceThatRenamesIsLeftOut) {
+  Message registry;
+  registry.message(1, Message().message(1, Message().text(1, "driver").text(4, "driver").number(2, 4)));
+  const Message view = Message().text(1, "v").text(3, "driver").message(4, Message().text(1, "f").number(2, 5));
+  registry.message(6, Message().message(1, view));
+  const auto service = [](const char* name, const Message& projection) {
+    return Message().message(1, Message().text(1, name).message(3, projection));
+  };
+  registry.message(7, service("plain", Message().text(1, "v")));
+  registry.message(7, service("alias", Message().text(1, "v").text(3, "other")));
+  registry.message(7,
+                   service("keys", Message().text(1, "v").message(4, Message().text(1, "driver").text(2, "origin"))));
+  const ImportedRegistry imported = declaration_of(registry.bytes(), "");
+  const json::Document document(imported.declaration);
+  EXPECT_EQ(document.root()["feature_services"].get_array().size(), 1u);
+  EXPECT_EQ(imported.left_out.size(), 2u);
+}
+
 TEST(FeastRegistry, OfEntitiesOfOneJoinKeyTheFirstStandsForAll) {
   const auto entity = [](const char* name, uint64_t type) {
     return Message().message(1, Message().text(1, name).text(4, type == 7 ? "flag" : "id").number(2, type));

@@ -287,7 +287,7 @@ TEST_F(FeaturesTest, R04_TheNearestVectorsAreFound) {
   for (const char* values : {R"("values":[2,1])", R"("values":["b","a"])", R"("values":[null,10])",
                              R"("values":[[0.5,0.0],[0.0,3.0]])", R"("values":[0.5,3.0])"})
     EXPECT_NE(body.find(values), std::string::npos) << values << " in " << body;
-  EXPECT_NE(search(R"("top_k": 9, "distance_metric": "inner_product")").body.find(R"("values":["a","b","d"])"),
+  EXPECT_NE(search(R"("top_k": 9, "distance_metric": "INNER_PRODUCT")").body.find(R"("values":["a","b","d"])"),
             std::string::npos);
   EXPECT_EQ(search(R"("top_k": 2, "distance_metric": "hamming")").status, 422);
   EXPECT_EQ(search(R"("top_k": 0)").status, 422);
