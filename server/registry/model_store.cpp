@@ -101,9 +101,12 @@ task<std::string> update_model(db::Pool& pool, const Caller& caller, std::string
   co_return co_await change_model(pool, caller, change, event, name);
 }
 
-constexpr Statement kRenameModel{"rename_model",
-                                 "UPDATE registry.models SET model_name = $2, last_updated_time = " CAIRN_NOW_MS
-                                 " WHERE model_name = $1"};
+// Its versions have another name from then on, and the time of that.
+constexpr Statement kRenameModel{
+    "rename_model", "WITH renamed AS (UPDATE registry.models SET model_name = $2, last_updated_time = " CAIRN_NOW_MS
+                    " WHERE model_name = $1 RETURNING model_id, last_updated_time), versions AS ("
+                    "UPDATE registry.model_versions v SET last_updated_time = r.last_updated_time FROM renamed r "
+                    "WHERE v.model_id = r.model_id) SELECT FROM renamed"};
 
 task<std::string> rename_model(db::Pool& pool, const Caller& caller, std::string name, std::string new_name) {
   const db::Query change{kRenameModel, Params::of(name, new_name)};
@@ -137,11 +140,11 @@ task<> delete_model(db::Pool& pool, const Caller& caller, std::string name) {
   co_await change_model(pool, caller, change, event, name);
 }
 
-constexpr Statement kSetModelTag{
-    "set_model_tag",
-    "UPDATE registry.models SET last_updated_time = " CAIRN_NOW_MS
-    ", tags = CASE WHEN $3::text IS NULL THEN tags - $2 ELSE tags || jsonb_build_object($2, $3::text) END "
-    "WHERE model_name = $1"};
+// Tags and aliases leave the model's time as it is, as in MLflow.
+constexpr Statement kSetModelTag{"set_model_tag",
+                                 "UPDATE registry.models SET tags = CASE WHEN $3::text IS NULL THEN tags - $2 ELSE "
+                                 "tags || jsonb_build_object($2, $3::text) END "
+                                 "WHERE model_name = $1"};
 
 task<> set_model_tag(db::Pool& pool, const Caller& caller, std::string name, std::string key,
                      std::optional<std::string> value) {
@@ -163,7 +166,7 @@ task<std::string> latest_versions(db::Pool& pool, std::string name, std::vector<
 }
 
 constexpr Statement kLockModel{"lock_model",
-                               "UPDATE registry.models SET last_updated_time = " CAIRN_NOW_MS " WHERE model_name = $1"};
+                               "SELECT model_id FROM registry.models WHERE model_name = $1 FOR NO KEY UPDATE"};
 constexpr Statement kSetAlias{
     "set_alias",
     "INSERT INTO registry.model_aliases (model_id, alias, version) "
@@ -193,7 +196,7 @@ constexpr Statement kDeleteAlias{"delete_alias",
 task<> delete_alias(db::Pool& pool, const Caller& caller, std::string name, std::string alias) {
   auto body = [&](Transaction& tx) -> task<> {
     const Rows locked = co_await tx.query(kLockModel, Params::of(name));
-    if (locked.affected() == 0) throw model_not_found(name);
+    if (locked.empty()) throw model_not_found(name);
     const Event event{"delete_alias", "model", name, {{"alias", alias}}};
     std::vector<db::Query> rest;
     rest.push_back({kDeleteAlias, Params::of(name, alias)});

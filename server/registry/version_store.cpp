@@ -32,8 +32,6 @@ constexpr Statement kReadVersion{"read_version", "SELECT " CAIRN_VERSION_JSON CA
 constexpr Statement kLockVersion{"lock_version",
                                  "SELECT v.version_id, v.current_stage, m.requires_approval" CAIRN_THE_VERSION
                                  " FOR NO KEY UPDATE OF m"};
-constexpr Statement kTouchModel{
-    "touch_model", "UPDATE registry.models SET last_updated_time = " CAIRN_NOW_MS " WHERE model_name = $1"};
 
 // A model stands where its foremost version stands.
 constexpr Statement kSetModelStatus{
@@ -44,20 +42,20 @@ constexpr Statement kSetModelStatus{
 
 std::string event_id(const VersionKey& key) { return key.name + "/" + key.version; }
 
-// Runs `change`, whose first two parameters are the version's name and number, and `on_model`, whose one is the model's
-// name, between the lock and the audit row.
+// Runs `change`, whose first two parameters are the version's name and number, and if given `on_model`, whose one is
+// the model's name, between the lock and the audit row.
 task<std::string> change_version(db::Pool& pool, const Caller& caller, const VersionKey& key, const db::Query& change,
-                                 const Event& event, const Statement& on_model = kTouchModel) {
+                                 const Event& event, const Statement* on_model = nullptr) {
   auto body = [&](Transaction& tx) -> task<std::string> {
     const Rows locked = co_await tx.query(kLockVersion, Params::of(key.name, key.number()));
     if (locked.empty()) throw version_not_found(key);
     std::vector<db::Query> rest;
     rest.push_back(change);
-    rest.push_back({on_model, Params::of(key.name)});
+    if (on_model != nullptr) rest.push_back({*on_model, Params::of(key.name)});
     rest.push_back(audit_query(caller, event));
     rest.push_back({kReadVersion, Params::of(key.name, key.number())});
     const std::vector<Rows> results = co_await tx.run_and_commit(std::move(rest));
-    co_return results[3].empty() ? std::string() : results[3].text(0, 0);
+    co_return results.back().empty() ? std::string() : results.back().text(0, 0);
   };
   co_return co_await db::with_transaction(pool, Isolation::kReadCommitted, body);
 }
@@ -146,7 +144,8 @@ task<std::string> update_version(db::Pool& pool, const Caller& caller, VersionKe
   co_return co_await change_version(pool, caller, key, change, event);
 }
 
-// A tag leaves the version's time as it is, as in MLflow: searches begin with the version that was updated last.
+// A tag leaves the times of version and model as they are, as in MLflow: searches begin with the version that was
+// updated last.
 constexpr Statement kSetVersionTag{"set_version_tag",
                                    CAIRN_SET_OF_VERSION("tags = CASE WHEN $4::text IS NULL THEN v.tags - $3 "
                                                         "ELSE v.tags || jsonb_build_object($3, $4::text) END")};
@@ -166,7 +165,7 @@ constexpr Statement kDeleteVersion{"delete_version",
 task<> delete_version(db::Pool& pool, const Caller& caller, VersionKey key) {
   const db::Query change{kDeleteVersion, Params::of(key.name, key.number())};
   const Event event{"delete", "model_version", event_id(key)};
-  co_await change_version(pool, caller, key, change, event, kSetModelStatus);
+  co_await change_version(pool, caller, key, change, event, &kSetModelStatus);
 }
 
 // The newest request decides: a rejection after an approval takes it back.

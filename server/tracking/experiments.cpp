@@ -38,13 +38,12 @@ constexpr db::Statement kSetRunStages{
     "      ORDER BY id FOR NO KEY UPDATE) r WHERE t.id = r.id"};
 constexpr db::Statement kRename{
     "rename_experiment", "UPDATE tracking.experiments SET name = $2, last_update_time = $3 WHERE experiment_id = $1"};
-constexpr db::Statement kSetTag{
-    "set_experiment_tag",
-    "UPDATE tracking.experiments SET tags = tags || jsonb_build_object($2::text, $3::text), last_update_time = $4 "
-    "WHERE experiment_id = $1"};
-constexpr db::Statement kDeleteTag{
-    "delete_experiment_tag",
-    "UPDATE tracking.experiments SET tags = tags - $2, last_update_time = $3 WHERE experiment_id = $1"};
+// Tags leave the experiment's time as it is, as in MLflow.
+constexpr db::Statement kSetTag{"set_experiment_tag",
+                                "UPDATE tracking.experiments SET tags = tags || jsonb_build_object($2::text, $3::text) "
+                                "WHERE experiment_id = $1"};
+constexpr db::Statement kDeleteTag{"delete_experiment_tag",
+                                   "UPDATE tracking.experiments SET tags = tags - $2 WHERE experiment_id = $1"};
 
 Error unknown(const std::string& id) { return not_found("No Experiment with id=" + id + " exists"); }
 
@@ -171,7 +170,7 @@ task<Response> set_tag(db::Pool& pool, Request& request) {
     value = arguments->string("value").value_or("");
     check_length(value, "value", kMaxExperimentTagLength);
   }
-  db::Query change{kSetTag, db::Params::of(parse_experiment_id(id), key, value, now_ms())};
+  db::Query change{kSetTag, db::Params::of(parse_experiment_id(id), key, value)};
   co_await change_active(pool, id, change);
   co_return http::json_response("{}");
 }
@@ -183,7 +182,7 @@ task<Response> delete_tag(db::Pool& pool, Request& request) {
     id = arguments->required_string("experiment_id");
     key = arguments->required_string("key");
   }
-  db::Query change{kDeleteTag, db::Params::of(parse_experiment_id(id), key, now_ms())};
+  db::Query change{kDeleteTag, db::Params::of(parse_experiment_id(id), key)};
   co_await change_active(pool, id, change, key);
   co_return http::json_response("{}");
 }

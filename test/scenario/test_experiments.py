@@ -61,6 +61,15 @@ def test_rename(client, unique, error_of):
     assert client.get_experiment(made).last_update_time >= client.get_experiment(made).creation_time
 
 
+def test_tags_leave_the_time_as_it_is(client, unique):
+    made = client.create_experiment(unique())
+    before = client.get_experiment(made).last_update_time
+    client.set_experiment_tag(made, "a", "1")
+    assert client.get_experiment(made).tags["a"] == "1"
+    client.delete_experiment_tag(made, "a")
+    assert client.get_experiment(made).last_update_time == before  # which searches may order by
+
+
 def test_delete_and_restore_take_the_runs_along(client, unique):
     made = client.create_experiment(unique())
     run = client.create_run(made).info.run_id

@@ -106,6 +106,34 @@ def _try(call):
         return None  # the stock server gives up when others were faster too often
 
 
+def test_what_moves_the_time_of_a_model(client, model, unique):
+    """As in MLflow: its description, name, versions and their stages; not tags, aliases and words about a version."""
+    v = version(client, model)
+
+    def time():
+        return client.get_registered_model(model).last_updated_timestamp
+
+    def updated_of_version():
+        return client.get_model_version(model, v).last_updated_timestamp
+
+    made = time()
+    client.set_registered_model_tag(model, "a", "1")
+    client.delete_registered_model_tag(model, "a")
+    client.set_registered_model_alias(model, "champion", v)
+    client.delete_registered_model_alias(model, "champion")
+    client.set_model_version_tag(model, v, "a", "1")
+    client.update_model_version(model, v, "words")
+    assert time() == made
+    client.update_registered_model(model, "words")
+    described = time()
+    assert described > made
+    client.transition_model_version_stage(model, v, "Staging")
+    staged = time()
+    assert staged > described
+    client.rename_registered_model(model, model := unique("renamed"))
+    assert time() == updated_of_version() > staged
+
+
 def test_version_description_and_tags(client, model, error_of):
     v = version(client, model)
     client.update_model_version(model, v, "words")
