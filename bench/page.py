@@ -4,8 +4,9 @@
     ./dev bench page [--json] [--runs 10000] [--rounds 5] [--before BINARY]
 
 First view: in a tab that stands open, with nothing in the browser's cache, until all that was asked for is drawn; medians over the rounds.
-Bytes are counted in a view of their own. Beside it the first paint of a page of one word, in the same browser: what the machine and Chromium take for any page. Scrolling: 240 pixels a frame,
-from the first run to the last, rows loaded as they come near; a frame's time is from one requestAnimationFrame to the next. With --before another build of the
+Bytes are counted in a view of their own. Scrolling: 240 pixels a frame, from the first run to the last, rows loaded as they come near; a frame's time is from one
+requestAnimationFrame to the next. Beside them, in the same browser, the first paint of a page of one word and the scrolling of one of mere stripes: what the machine and Chromium
+take for any page. With --before another build of the
 server is measured too, in turn, and the medians of the rounds' ratios are shown: on a machine that others use, these say more than the times.
 """
 import argparse
@@ -70,8 +71,11 @@ def measure(browser, binaries, runs, rounds):
 def show(found):
     for name, view in found["views"].items():
         print(f"first view of {name}: {view['bytes'] / 1024:.0f} kB in {view['requests']} requests, {view['ms']:.0f} ms ({view['ms_min']:.0f} to {view['ms_max']:.0f})")
-    scroll = found["scroll"]
-    print(f"scrolling {scroll['rows']:,} runs, {scroll['frames']:,} frames: {scroll['cpu_ms_mean']:.1f} ms of processor time each, median {scroll['ms_median']:.1f} ms, P99 {scroll['ms_p99']:.1f}, longest {scroll['ms_max']:.1f}; "
+    show_scroll(f"{found['scroll']['rows']:,} runs", found["scroll"])
+
+
+def show_scroll(what, scroll):
+    print(f"scrolling {what}, {scroll['frames']:,} frames: {scroll['cpu_ms_mean']:.1f} ms of processor time each, median {scroll['ms_median']:.1f} ms, P99 {scroll['ms_p99']:.1f}, longest {scroll['ms_max']:.1f}; "
           f"{scroll['over_50_ms']} over 50 ms, {scroll['long_tasks']} tasks over 50 ms")
 
 
@@ -86,10 +90,11 @@ def main():
     found = measure(browser, [os.environ["CAIRN_BIN"], *([options.before] if options.before else [])], options.runs, options.rounds)
     now, *before = found["servers"]
     if options.json:
-        print(json.dumps({**now, "empty": found["empty"], **({"before": before[0]} if before else {})}))
+        print(json.dumps({**now, "empty": found["empty"], "tall": found["tall"], **({"before": before[0]} if before else {})}))
         return
     show(now)
     print("an empty page: {ms:.0f} ms ({ms_min:.0f} to {ms_max:.0f})".format(**found["empty"]))
+    show_scroll("a page of stripes", found["tall"])
     for other in before:
         print("before:")
         show(other)

@@ -3,7 +3,7 @@
 
     ./dev bench vectors [--json] [--quick] [--rounds 3] [--sets a128,b768] [--only CASE,...] [--cache DIR] [--sides stock,cairn]
 
-The peer's side is the best of m 16, 32 x ef_construction 64, 200, each swept over ef_search; --quick measures (16, 64) only, in one
+Each side is at the best of m 16, 32 x ef_construction 64, 200, each swept over ef_search; --quick measures (16, 64) only, in one
 round. Every query goes through a prepared statement with a binary vector, from one client, on a warm cache.
 """
 import argparse

