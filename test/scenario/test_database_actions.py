@@ -36,15 +36,21 @@ def eventually(condition):
 
 
 class Own:
-    """A server of this file's own, with a table that its role owns and an advice for it."""
+    """A server of this file's own, with a table that its role owns and an advice for it; on its own PostgreSQL, or with a database of another."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, dsn=None, role="cairn"):
         self.folder = folder
-        self.server = start_cairn(folder, environment={"CAIRN_BACKUP_DIR": str(folder / "backups")})
+        environment = {"CAIRN_BACKUP_DIR": str(folder / "backups"), "XDG_STATE_HOME": str(folder / "state")}
+        given = ("--database-url", make_dsn(dsn, user=role)) if dsn else ()
+        self.server = start_cairn(folder, *given, *(("--migrate",) if dsn else ()), environment=environment)
         self.data_dir = pathlib.Path(self.server.data_dir)
+        self.state = self.data_dir / "tuner"
+        if dsn:  # a folder for each database
+            subprocess.run([os.environ["CAIRN_BIN"], "tune", "profile", "--save", *given], env={**os.environ, **environment}, capture_output=True, check=True, timeout=60)
+            (self.state,) = (folder / "state/cairn/tuner").iterdir()
         self.api = Api(self.server.url)
-        self.dsn = page_data.embedded_dsn(self.data_dir)
-        self.sql("SET search_path = public; " + tune_apply.SCHEMA, user="cairn")
+        self.dsn = dsn or page_data.embedded_dsn(self.data_dir)
+        self.sql("SET search_path = public; " + tune_apply.SCHEMA, user=role)
         self.advise(ADVICE, tune_apply.index("runs", "experiment"))
 
     def sql(self, text, values=None, **options):
@@ -55,7 +61,8 @@ class Own:
 
     def advise(self, name, *changes):
         statement = "SELECT count(*) FROM public.runs WHERE experiment = 'exp-7'"
-        tune_apply.write_advice(self.data_dir / "tuner", name, "cairn", changes, [(statement, [1])])
+        database = self.sql("SELECT current_database()")[0][0]
+        tune_apply.write_advice(self.state, name, database, changes, [(statement, [1])])
 
     def cairn(self, *arguments):
         if arguments[0] == "backup":
@@ -176,15 +183,38 @@ def test_a_superusers_session_is_refused_by_postgresql(own):
 
 
 def test_advice_is_proved_applied_verified_and_undone(own):
+    all_of_it(own)
+
+
+def test_advice_for_a_database_that_is_given(new_database):
+    """Whose owner is no superuser, but may copy the server."""
+    role = f"owner_{os.getpid()}"
+    with new_database() as dsn, contextlib.ExitStack() as stack:
+        connection = stack.enter_context(contextlib.closing(psycopg2.connect(dsn)))
+        connection.autocommit = True
+        cursor = connection.cursor()
+        cursor.execute(f"CREATE EXTENSION pg_stat_statements; CREATE ROLE {role} LOGIN REPLICATION; ALTER SCHEMA public OWNER TO {role}")
+        cursor.execute(f"SELECT format('ALTER DATABASE %I OWNER TO {role}', current_database())")
+        cursor.execute(cursor.fetchone()[0])
+        folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cairn-actions-")))
+        folder.chmod(0o755)
+        own = Own(folder, dsn, role)
+        stack.callback(own.server.stop)
+        all_of_it(own)
+
+
+def all_of_it(own):
     proved = own.run("prove")
-    assert proved["state"] == "done" and "report" not in proved, proved
+    assert (proved["state"], "report" in proved) == ("done", False), proved["progress"]
     (entry,) = [one for one in own.api.get("/api/v1/database/advice")["advice"] if one["advice"]["id"] == ADVICE]
     (verdict,) = entry["proof"]["changes"]
     assert verdict["verdict"] == "kept", entry["proof"]
     applied = own.run("apply")
-    assert applied["state"] == "done" and applied["exit_code"] == 0 and applied["report"]["changes"][0]["outcome"] == "applied"
+    assert (applied["state"], applied["exit_code"]) == ("done", 0), applied["progress"]
+    assert applied["report"]["changes"][0]["outcome"] == "applied"
     verified = own.run("verify")
-    assert verified["state"] == "done" and verified["report"]["changes"]
+    assert verified["state"] == "done", verified["progress"]
+    assert verified["report"]["changes"]
     (made,) = own.api.get("/api/v1/database/advice")["journal"]
     undone = own.run("undo", changes=[made["id"]])
     assert undone["state"] == "done" and undone["report"]["changes"][0]["outcome"] == "undone"
