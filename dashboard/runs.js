@@ -58,14 +58,22 @@ const ATTRIBUTES = [
     name: "Run",
     width: 200,
     text: (run) => run.name,
-    element: (run) => h("a", {href: runHref(run), tabindex: -1}, run.name),
+    element(run, old) {
+      const element = old ?? h("a", {tabindex: -1});
+      element.href = runHref(run);
+      element.textContent = run.name;
+      return element;
+    },
   },
   {
     id: "attributes.status",
     name: "Status",
     width: 96,
     text: (run) => run.status,
-    element: (run) => tag(run.status, run.status.toLowerCase()),
+    element(run, old) {
+      const status = run.status.toLowerCase();
+      return old?.textContent === status ? old : tag(status);
+    },
   },
   {
     id: "attributes.start_time",

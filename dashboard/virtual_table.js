@@ -11,9 +11,11 @@ const ROW = 30,
   SPARE = 8,
   HEAD = 32,
   SELECT = 34,
+  PADDING = 20,
+  WIDEST = 13, // of a letter; a text that may be longer than its cell is cut off, which costs a layer of its own
   SETTLED_MS = 150;
 
-// columns: [{id, name, width, numeric, text(row), title(row), element(row)}]
+// columns: [{id, name, width, numeric, text(row), title(row), element(row, old)}]; element may give the cell's old one, changed
 // on: {sort(column), open(row), select(row), more()}; isSelected(row)
 export class VirtualTable {
   constructor(label, on) {
@@ -36,6 +38,7 @@ export class VirtualTable {
     this.element.addEventListener("scroll", () => this.draw(), {passive: true});
     this.grid.addEventListener("keydown", (event) => this.onKey(event));
     this.body.addEventListener("click", (event) => this.onClick(event));
+    this.body.addEventListener("mouseover", (event) => this.explain(event.target.closest("td, th")));
     new ResizeObserver(() => this.draw()).observe(this.element);
   }
 
@@ -131,6 +134,7 @@ export class VirtualTable {
     }
   }
 
+  // What is as it was is not written: it would be laid out and painted again.
   write(entry, index) {
     const row = this.rows[index];
     entry.shown = index;
@@ -138,21 +142,29 @@ export class VirtualTable {
     entry.row.id = "row-" + index;
     entry.row.setAttribute("aria-rowindex", index + 2);
     const selected = this.on.isSelected(row);
-    entry.row.setAttribute("aria-selected", selected);
-    entry.box.checked = selected;
+    if (entry.selected !== selected) entry.row.setAttribute("aria-selected", selected);
+    entry.box.checked = entry.selected = selected;
     entry.box.setAttribute("aria-label", "Select " + this.columns[0].text(row));
     entry.row.classList.toggle("active", index === this.active);
     for (let i = 0; i < this.columns.length; ++i) {
       const column = this.columns[i],
-        cell = entry.cells[i];
-      if (column.element) cell.replaceChildren(column.element(row));
-      else {
-        const text = column.text(row);
-        if (cell.firstChild?.nodeType === 3 && cell.childNodes.length === 1) cell.firstChild.data = text;
-        else cell.textContent = text;
-      }
-      if (column.title) cell.title = column.title(row);
+        cell = entry.cells[i],
+        text = column.text(row);
+      if (column.element) {
+        const old = cell.firstElementChild,
+          element = column.element(row, old);
+        if (element !== old) cell.replaceChildren(element);
+      } else if (!cell.firstChild) cell.textContent = text;
+      else if (cell.firstChild.data !== text) cell.firstChild.data = text;
+      cell.classList.toggle("long", text.length * WIDEST > column.width - PADDING);
     }
+  }
+
+  // A cell's title is needed when somebody points at it.
+  explain(cell) {
+    const entry = cell?.parentElement.entry,
+      column = this.columns[entry?.cells.indexOf(cell)];
+    if (column?.title) cell.title = column.title(this.rows[entry.shown]);
   }
 
   moveTo(index) {
