@@ -23,14 +23,14 @@ let askForCredentials = null;
 export const onUnauthenticated = (ask) => (askForCredentials = ask);
 
 // What index.html has asked for already; once.
-function takeAsked(path, body = "") {
-  const response = asked.get(path + body);
-  asked.delete(path + body);
+function takeAsked(name) {
+  const response = asked.get(name);
+  asked.delete(name);
   return response;
 }
 
 // The response, with the credentials that the page has, or is given when it is asked for them.
-async function send(method, path, body, signal) {
+async function send(method, path, body, signal, askedAs) {
   const headers = {};
   const authorization = sessionStorage.getItem(KEPT);
   if (authorization) headers.Authorization = authorization;
@@ -40,7 +40,7 @@ async function send(method, path, body, signal) {
   try {
     // Not the browser's own dialog for credentials: the page asks.
     const ask = () => fetch(path, {method, headers, body: content, signal, credentials: "omit"});
-    response = await (takeAsked(path, content) ?? ask());
+    response = (await takeAsked(askedAs ?? path + (content ?? ""))) ?? (await ask());
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ApiError(0, "UNREACHABLE", "The server cannot be reached. It may be stopped: start it and try again.");
@@ -64,8 +64,8 @@ async function send(method, path, body, signal) {
   );
 }
 
-async function request(method, path, body, signal) {
-  const response = await send(method, path, body, signal),
+async function request(method, path, body, signal, askedAs) {
+  const response = await send(method, path, body, signal, askedAs),
     text = await response.text();
   try {
     return text ? JSON.parse(text) : {};
@@ -83,12 +83,13 @@ function withQuery(path, args) {
 }
 
 export const get = (path, args, signal) => request("GET", withQuery(path, args), undefined, signal);
-export const post = (path, body, signal) => request("POST", path, body ?? {}, signal);
+// `askedAs`: the name of the answer that index.html may have asked for.
+export const post = (path, body, signal, askedAs) => request("POST", path, body ?? {}, signal, askedAs);
 
 const MLFLOW = "api/2.0/mlflow/";
 export const mlflow = {
   get: (path, args, signal) => get(MLFLOW + path, args, signal),
-  post: (path, body, signal) => post(MLFLOW + path, body, signal),
+  post: (path, body, signal, askedAs) => post(MLFLOW + path, body, signal, askedAs),
 };
 
 // What the route gives, or null where this server has none of that name (or not yet).

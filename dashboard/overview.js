@@ -165,6 +165,7 @@ export async function show(parts, query, {signal}) {
             order_by: ["attributes.start_time DESC"],
           },
           signal,
+          "last runs",
         )
       : {},
   ]);
