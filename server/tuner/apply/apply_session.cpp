@@ -143,9 +143,9 @@ task<Rows> ApplySession::look(Statement statement, Params params) {
   co_return co_await books_->query(statement, std::move(params));
 }
 
-task<> ApplySession::record(std::vector<db::Query> queries) {
+task<std::vector<Rows>> ApplySession::record(std::vector<db::Query> queries) {
   if (!books_ || !books_->alive()) books_ = co_await connect(" (journal)");
-  co_await books_->run(std::move(queries));
+  co_return co_await books_->run(std::move(queries));
 }
 
 // Snapshots of the database, and locks on the table that writers and DDL hold. A transaction is known by its virtual

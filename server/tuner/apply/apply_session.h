@@ -42,7 +42,7 @@ class ApplySession {
 
   // On `books`, in its own transaction. A lost connection is made anew.
   task<db::Rows> look(db::Statement statement, db::Params params = {});
-  task<> record(std::vector<db::Query> queries);
+  task<std::vector<db::Rows>> record(std::vector<db::Query> queries);
 
   // Waits until each transaction is gone that CREATE or DROP INDEX CONCURRENTLY on the table would wait for now. Throws
   // Error(kTemporarilyUnavailable) that names those that are left.

@@ -79,9 +79,15 @@ SELECT quote_ident(current_user), quote_ident(current_database()))"};
 
 // What is refused for a missing right gets the GRANT that gives it.
 task<Rows> Journal::run(Statement statement, Params params) {
+  std::vector<Query> queries{{statement, std::move(params)}};
+  std::vector<Rows> results = co_await run(std::move(queries));
+  co_return std::move(results[0]);
+}
+
+task<std::vector<Rows>> Journal::run(std::vector<Query> queries) {
   std::optional<db::DbError> denied;
   try {
-    co_return co_await session_.look(statement, std::move(params));
+    co_return co_await session_.record(std::move(queries));
   } catch (const db::DbError& error) {
     if (error.sqlstate() != kDenied) throw;
     denied = error;
@@ -208,15 +214,19 @@ INSERT INTO cairn_tune.journal (apply_id, advice, change_number, kind, table_sch
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 'planned') RETURNING id)"};
 
 task<> Journal::plan(std::vector<JournalEntry>& entries) {
-  for (JournalEntry& entry : entries) {
+  std::vector<Query> queries;
+  for (const JournalEntry& entry : entries) {
     Params params =
         Params::of(entry.apply_id, entry.advice, entry.number, kind_name(entry.kind), entry.table.schema,
                    entry.table.name, entry.name, std::span<const std::string>(entry.statements),
                    std::span<const std::string>(entry.inverse), to_json(entry.parts),
                    std::span<const std::string>(entry.serves), entry.reason, entry.gain_ms, entry.bytes, entry.before);
-    const Rows rows = co_await run(kPlan, std::move(params));
-    entry.id = rows.integer(0, 0);
-    entry.state = ChangeState::kPlanned;
+    queries.push_back({kPlan, std::move(params)});
+  }
+  const std::vector<Rows> results = co_await run(std::move(queries));
+  for (size_t i = 0; i < entries.size(); ++i) {
+    entries[i].id = results[i].integer(0, 0);
+    entries[i].state = ChangeState::kPlanned;
   }
 }
 

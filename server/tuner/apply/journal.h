@@ -85,7 +85,7 @@ class Journal {
 
   task<int64_t> begin_apply(std::string advice, std::string reading);
   task<> end_apply(int64_t apply, std::string reading);
-  // Gives the entries their ids.
+  // All of them or none: who is killed here leaves no half of an apply. Gives the entries their ids.
   task<> plan(std::vector<JournalEntry>& entries);
   // Writes state, before, after and error, and the time that goes with the state.
   task<> set_state(JournalEntry& entry, ChangeState state, std::string error = "");
@@ -97,6 +97,7 @@ class Journal {
 
  private:
   task<db::Rows> run(db::Statement statement, db::Params params = {});
+  task<std::vector<db::Rows>> run(std::vector<db::Query> queries);  // in one transaction
 
   ApplySession& session_;
 };
