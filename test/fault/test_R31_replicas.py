@@ -102,12 +102,15 @@ def test_R31_reads_go_to_a_replica_see_every_acknowledged_write_and_outlive_it(c
         standby.cursor().execute("SELECT pg_wal_replay_resume()")
 
     if FULL:  # it hangs
-        hung = [pid for pid in server.postgres_pids() if b"near" in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()]
-        for pid in hung:
-            os.kill(pid, signal.SIGSTOP)
+        def signal_all(number):
+            for pid in server.postgres_pids():
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+                    if b"near" in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes():
+                        os.kill(pid, number)
+
+        signal_all(signal.SIGSTOP)
         assert search(client, experiment).status == 200
-        for pid in hung:
-            os.kill(pid, signal.SIGCONT)
+        signal_all(signal.SIGCONT)
     # It dies: no read fails, and it comes back.
     kill(replica_postmaster(server, "near"))
     for _ in range(20):
