@@ -43,6 +43,14 @@ class Own:
         environment = {"CAIRN_BACKUP_DIR": str(folder / "backups"), "XDG_STATE_HOME": str(folder / "state")}
         given = ("--database-url", make_dsn(dsn, user=role)) if dsn else ()
         self.server = start_cairn(folder, *given, *(("--migrate",) if dsn else ()), environment=environment)
+        try:
+            self.fill(dsn, role, given, environment)
+        except BaseException:
+            self.server.stop()
+            raise
+
+    def fill(self, dsn, role, given, environment):
+        folder = self.folder
         self.data_dir = pathlib.Path(self.server.data_dir)
         self.state = self.data_dir / "tuner"
         if dsn:  # a folder for each database
@@ -225,7 +233,7 @@ def all_of_it(own):
 
 def test_one_action_at_a_time_which_can_be_ended(own):
     assert own.begin("prove").status_code == 200
-    (line,) = own.children()
+    (line,) = eventually(own.children)  # between fork and exec it has the server's name
     assert "host=" not in line
     assert "is under way" in own.refused(409, "apply")
     assert own.api.post("/api/v1/database/action/end", {})["action"]["kind"] == "prove"
