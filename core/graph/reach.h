@@ -145,7 +145,7 @@ class Reach {
     if (at.id == 0) return false;
     bool found = false;
     search_.start(at.id, at.key);
-    search_.run(query_, level_ == 0 ? ef_ : 1, [&](NodeId read, const Expansion& e) -> void* {
+    search_.run(query_, level_ == 0 ? ef_ : kDescentBeam, [&](NodeId read, const Expansion& e) -> void* {
       if (read == id)
         found = true;
       else if (e.level == level_ && e.alive())

@@ -149,17 +149,23 @@ class Search {
     nearest_.clear();
     rest_.clear();
     seen_.clear();
+    dead_ = 0;
     seen_.insert(entry);
     push({key, entry});
     nearest_.push({key, entry});
   }
 
-  // Reads nodes until the `ef` nearest that are known have all been read. visit(NodeId, const Expansion&) is called for
-  // each node that is read and returns the buffer for the next one's vector, or null.
+  // Reads nodes until the `ef` nearest that are known have all been read; dead ones do not count, up to kDeadMost times
+  // `ef`. visit(NodeId, const Expansion&) is called for each node that is read and returns the buffer for the next
+  // one's vector, or null.
   template <class Visit>
   void run(const Query& query, size_t ef, Visit&& visit, void* buffer = nullptr) {
-    while (!open_.empty() && (nearest_.size() < ef || !(open_[0].key > nearest_[0].key)))
-      buffer = read_nearest(query, visit, buffer, [&](const Candidate& candidate) { offer(candidate, ef); });
+    for (size_t most = ef; !open_.empty() && (nearest_.size() < most || !(open_[0].key > nearest_[0].key));
+         most = ef + std::min(dead_, kDeadMost * ef)) {
+      // It had been among the nearest until nearer ones came, and is again, since one of these is dead.
+      if (open_[0].key > nearest_[0].key) note_near(open_[0], most);
+      buffer = read_nearest(query, visit, buffer, [&](const Candidate& candidate) { offer(candidate, most); });
+    }
   }
 
   // Whether anything is known that was not read. Afterwards go_on() takes over from run().
@@ -189,6 +195,8 @@ class Search {
   size_t bytes() const { return seen_.bytes() + (open_.size() + rest_.size()) * sizeof(Candidate); }
 
  private:
+  static constexpr size_t kDeadMost = 8;  // where a whole region has been deleted, a search does not read all of it
+
   struct Farther {
     bool operator()(const Candidate& a, const Candidate& b) const { return a.key > b.key; }
   };
@@ -241,6 +249,7 @@ class Search {
       offer(neighbor);
     }
     expansion_->key = next.key;
+    if (!expansion_->alive()) ++dead_;
     return visit(next.id, *expansion_);
   }
 
@@ -251,8 +260,12 @@ class Search {
   Array<Candidate> nearest_;  // max-heap: the ef nearest that are known
   Array<Candidate> rest_;     // were too far
   IdSet seen_;
+  size_t dead_ = 0;  // read
   Expansion* expansion_ = nullptr;
 };
+
+// Nodes that a descent keeps on each level. With one, as in TPAMI 2020, it ends in a wrong cluster now and then.
+constexpr size_t kDescentBeam = 2;
 
 // Goes down from the entry to `level`: the id and the exact distance of the nearest node found there. 0 if the graph is
 // empty.
@@ -263,7 +276,7 @@ Candidate descend(Search<Source>* search, const Query& query, NodeId entry, int 
     Candidate best{std::numeric_limits<float>::infinity(), 0};
     NodeId down = 0;
     search->start(at.id, at.key);
-    search->run(query, 1, [&](NodeId id, const Expansion& e) -> void* {
+    search->run(query, kDescentBeam, [&](NodeId id, const Expansion& e) -> void* {
       if (best.id == 0 || e.distance < best.key) {
         best = {e.distance, id};
         down = e.down;

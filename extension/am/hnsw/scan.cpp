@@ -23,6 +23,8 @@ constexpr size_t kFirstRows = 10;  // or a fourth of ef_search
 constexpr size_t kReadsOfARow = 4;
 constexpr size_t kReadsOfAFurtherRow = 32;
 constexpr float kErrors = 1.5;  // root mean squares of the estimates' error
+// Where most rows are deleted and not yet vacuumed, a few more of the others must not be dropped.
+constexpr float kErrorsAmongDead = 3;
 
 struct Result {
   float distance;
@@ -60,6 +62,7 @@ struct Scan {
   size_t next;  // of results
   float last;   // distance of the last row that was returned
   size_t returned;
+  size_t dead;     // of these, as the executor told
   size_t batches;  // read, maybe in vain: nodes may be damaged
   size_t read;     // nodes
   size_t visited;  // rows
@@ -212,9 +215,9 @@ void look_ahead(Scan* scan) {
   scan->finished = enough || (!scan->search.more() && !climb(scan));
   scan->looked_ahead = true;
   if (!scan->finished)
-    scan->frontier =
-        scan->search.nearest_open() -
-        kErrors * static_cast<float>(std::sqrt(scan->squared_errors / static_cast<double>(Max(scan->read, 1U))));
+    scan->frontier = scan->search.nearest_open() -
+                     (2 * scan->dead > scan->returned ? kErrorsAmongDead : kErrors) *
+                         static_cast<float>(std::sqrt(scan->squared_errors / static_cast<double>(Max(scan->read, 1U))));
   MemoryContextSwitchTo(old);
 }
 
@@ -294,6 +297,7 @@ bool get_tuple(IndexScanDesc descriptor, ScanDirection) {
     scan->batch = static_cast<size_t>(ef_search);
     start(descriptor, scan);
   }
+  if (descriptor->kill_prior_tuple) ++scan->dead;
   for (;;) {
     Result result;
     if (next_result(scan, &result)) {

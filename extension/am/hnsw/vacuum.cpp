@@ -273,7 +273,7 @@ void find_neighbors(Vacuum* vacuum, Torn* torn) {
     found = at.id != 0 && search_near(vacuum, torn, at);
   }
   vacuum->source.dead = nullptr;
-  // Above level 0 scans end at the first that is nearer than all its neighbours.
+  // Above level 0 scans end where the nearest few lead to no nearer ones.
   if (!found || torn->level > 0) vacuum->hidden.push(torn->id);
   if (!found) search_near(vacuum, torn, {0, torn->id});
 }
