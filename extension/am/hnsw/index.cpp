@@ -29,6 +29,13 @@ struct ElementKind {
   uint32_t max_dimensions;
 };
 
+// Of an operator class of the user's own.
+[[noreturn]] void refuse_function(Relation index, uint16 number) {
+  ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                  errmsg("support function %u is not supported for hnsw index", index_getprocid(index, 1, number)),
+                  errhint("Use an operator class that comes with the extension.")));
+}
+
 ElementKind element_kind(Relation index) {
   const PGFunction support =
       OidIsValid(index_getprocid(index, 1, 3)) ? index_getprocinfo(index, 1, 3)->fn_addr : nullptr;
@@ -36,7 +43,7 @@ ElementKind element_kind(Relation index) {
   if (support == hnsw_halfvec_support) return {Element::float16, "halfvec", 4000};
   if (support == hnsw_bit_support) return {Element::bit, "bit", 64000};
   if (support == hnsw_sparsevec_support) return {Element::sparse, "sparsevec", 0};
-  elog(ERROR, "hnsw operator class of index \"%s\" has an unknown support function 3", RelationGetRelationName(index));
+  refuse_function(index, 3);
 }
 
 // Cosine classes give the inner product as distance and have the norm beside it.
@@ -63,7 +70,7 @@ Metric metric_of(Relation index) {
       if (known.metric == Metric::inner_product && OidIsValid(index_getprocid(index, 1, 2))) return Metric::cosine;
       return known.metric;
     }
-  elog(ERROR, "hnsw operator class of index \"%s\" has an unknown distance function", RelationGetRelationName(index));
+  refuse_function(index, 1);
 }
 
 }  // namespace

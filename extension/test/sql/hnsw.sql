@@ -92,3 +92,8 @@ DELETE FROM long WHERE id % 2 = 0;
 VACUUM long;
 SELECT count(*) FROM (SELECT id FROM long ORDER BY v <=> (SELECT v FROM long WHERE id = 51)) rows;
 SELECT * FROM vector_index_check('long_v');
+-- an operator class of one's own; the message has the function's oid
+CREATE OPERATOR CLASS own_ops FOR TYPE vector USING hnsw AS OPERATOR 1 <-> (vector, vector) FOR ORDER BY float_ops, FUNCTION 1 l2_distance(vector, vector);
+\set VERBOSITY sqlstate
+CREATE INDEX ON long USING hnsw (v own_ops);
+\set VERBOSITY default
