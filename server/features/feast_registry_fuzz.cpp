@@ -1,4 +1,5 @@
-// needs: base/error.cpp base/json.cpp features/protobuf.cpp features/feast_registry.cpp
+// needs: base/error.cpp base/json.cpp base/bytes.cpp
+// needs: features/protobuf.cpp features/feast_registry.cpp features/types.cpp
 // A registry of any bytes: a declaration in JSON, or a refusal.
 #include <cstddef>
 #include <cstdint>

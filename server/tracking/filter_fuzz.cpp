@@ -1,4 +1,4 @@
-// needs: base/error.cpp base/json.cpp db/statement.cpp
+// needs: base/error.cpp base/json.cpp base/bytes.cpp db/statement.cpp
 // needs: tracking/filter.cpp tracking/filter_tokens.cpp tracking/search_sql.cpp
 // The searches' filters, orders and page tokens: whatever the bytes, they are refused with an Error or become one SQL
 // statement that holds nothing of them but parameters. The first line is the filter, the second the order, the rest the
