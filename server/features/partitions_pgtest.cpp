@@ -7,6 +7,7 @@
 #include <random>
 
 #include "base/reactor.h"
+#include "db/transaction.h"
 #include "features/partitions.h"
 #include "schema/testing.h"
 
@@ -45,8 +46,10 @@ TEST_F(PartitionsTest, R09_MonthsAheadAreMadeAndStrayTimesStay) {
   const PartitionReport report = reactor_.block_on(keep_partitions(*pool_, {.months_ahead = 2, .rows_min = 30}));
   EXPECT_EQ(report.made.size(), 5u);
   EXPECT_EQ(report.moved, 65);
-  EXPECT_EQ(sql("SELECT string_agg(event_time::date::text, ',' ORDER BY event_time) FROM features.history_default"),
-            "1850-06-01,2021-05-05,infinity");
+  EXPECT_EQ(
+      sql("SELECT string_agg(event_time::date::text, ',' ORDER BY event_time) FROM features.history h WHERE"
+          " tableoid = (SELECT partdefid FROM pg_partitioned_table WHERE partrelid = 'features.history'::regclass)"),
+      "1850-06-01,2021-05-05,infinity");
   EXPECT_EQ(sql("SELECT concat((SELECT count(*) FROM features.history_2020_02), (SELECT count(*) FROM "
                 "features.history_2020_03),"
                 " (SELECT count(*) FROM features.history))"),
@@ -56,6 +59,34 @@ TEST_F(PartitionsTest, R09_MonthsAheadAreMadeAndStrayTimesStay) {
                 " 'features.idx_history_entity'::regclass"),
             "6");
   EXPECT_TRUE(reactor_.block_on(keep_partitions(*pool_, {.months_ahead = 2, .rows_min = 30})).made.empty());
+}
+
+// As pg_dump does: a snapshot, then the tables that it has seen are locked by name, then read.
+TEST_F(PartitionsTest, R32_ADumpThatAMoveCameInBetweenFailsOrIsWhole) {
+  const auto dump = [&](const std::string& row_that_comes) {
+    db::Transaction transaction(reactor_.block_on(pool_->acquire()), db::Isolation::kRepeatableRead);
+    const auto query = [&](const std::string& text) { return reactor_.block_on(transaction.query({"", text})); };
+    const Rows tables = query(
+        "SELECT string_agg(i.inhrelid::regclass::text, ', ') FROM pg_inherits i WHERE inhparent ="
+        " 'features.history'::regclass");
+    sql(row_that_comes + " RETURNING ''");
+    reactor_.block_on(keep_partitions(*pool_, {.months_ahead = 1, .rows_min = 1}));
+    query("LOCK TABLE " + tables.text(0, 0) + " IN ACCESS SHARE MODE");
+    return query("SELECT count(*) FROM features.history").integer(0, 0);
+  };
+  const auto row_of = [](const std::string& time) {
+    return "INSERT INTO features.history VALUES (1, '1', '" + time + "', now(), '{}', '{}', '{}')";
+  };
+  EXPECT_EQ(dump(row_of("infinity")), 0);  // months are made, beside the row
+  EXPECT_EQ(sql("SELECT count(*)::text FROM pg_inherits WHERE inhparent = 'features.history'::regclass"), "3");
+  EXPECT_EQ(dump(row_of("infinity")), 1);
+  try {
+    dump(row_of("2020-01-01"));
+    FAIL() << "rows that were moved are missing in the dump";
+  } catch (const db::DbError& error) {
+    EXPECT_EQ(error.sqlstate(), "42P01") << error.what();
+  }
+  EXPECT_EQ(dump(row_of("infinity")), 3);
 }
 
 struct Load {

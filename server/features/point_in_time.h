@@ -29,11 +29,13 @@ struct Months {
   std::string from, to;
   bool are_all = false;  // history has nothing outside
 };
-// One row: from, to and whether there is nothing outside, or none. For a session in UTC.
+// One row, or none: from, to, and the default partition where that alone may have something outside. For a session in
+// UTC.
 inline constexpr const char* kMonths =
     "SELECT to_char(min(m), 'YYYY-MM-DD \"00:00:00+00\"'), to_char(max(m) + interval '1 month', 'YYYY-MM-DD "
-    "\"00:00:00+00\"'), count(*) = (SELECT count(*) - 1 FROM pg_inherits WHERE inhparent = "
-    "'features.history'::regclass) AND NOT EXISTS (SELECT FROM features.history_default)"
+    "\"00:00:00+00\"'), CASE WHEN count(*) = (SELECT count(*) - 1 FROM pg_inherits WHERE inhparent = "
+    "'features.history'::regclass) THEN (SELECT partdefid::regclass::text FROM pg_partitioned_table WHERE partrelid ="
+    " 'features.history'::regclass AND partdefid <> 0) END"
     " FROM (SELECT m, m - row_number() OVER (ORDER BY m) * interval '1 month' AS run FROM (SELECT"
     " to_date(substr(c.relname, 9), 'YYYY_MM')::timestamp AS m FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
     " WHERE i.inhparent = 'features.history'::regclass AND c.relname ~ '^history_[0-9]{4}_[0-9]{2}$') p) r"

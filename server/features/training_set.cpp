@@ -167,7 +167,10 @@ task<std::unique_ptr<TrainingSet>> TrainingSet::make(db::Pool& pool, TrainingSet
 task<> TrainingSet::read_months() {
   const Rows months = co_await session_->query(kMonths);
   if (months.empty()) co_return;
-  query_.months = Months{months.text(0, 0), months.text(0, 1), months.boolean(0, 2)};
+  query_.months = Months{months.text(0, 0), months.text(0, 1)};
+  if (months.is_null(0, 2)) co_return;
+  const Rows outside = co_await session_->query("SELECT EXISTS (SELECT FROM " + months.text(0, 2) + ")");
+  query_.months->are_all = !outside.boolean(0, 0);
 }
 
 // Whoever makes one of the same name at the same time is waited for only shortly.
