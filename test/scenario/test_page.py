@@ -82,6 +82,7 @@ def blocked_session(dsn):
         cursor.execute("CREATE TABLE IF NOT EXISTS public.page_rows AS SELECT i AS id, 'name ' || i AS name FROM generate_series(1, 20000) i")
         cursor.execute("CREATE INDEX IF NOT EXISTS idx_page_rows_name ON public.page_rows (name)")
         cursor.execute("GRANT SELECT ON public.page_rows TO cairn, cairn_reader")
+        cursor.execute("SELECT concat('row ', name) FROM public.page_rows, pg_sleep(3) WHERE id < 5")  # among the first by its time
     holder.cursor().execute("LOCK TABLE page_rows IN SHARE ROW EXCLUSIVE MODE")
 
     def wait():

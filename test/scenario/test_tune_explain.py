@@ -118,6 +118,8 @@ def test_R23_a_normalised_statement(explain):
     statement = "SELECT run_id FROM training_runs WHERE experiment_name = $1 AND created_at > now() - interval $2"
     planned = json.loads(explain("--json", statement))
     assert planned["generic_plan"] and not planned["analyzed"]
+    untyped = json.loads(explain("--json", "SELECT json_build_object($1, run_id, $2, concat($3, experiment_name)) FROM training_runs WHERE run_id > $4"))
+    assert untyped["generic_plan"]
     bound = json.loads(explain("--json", "--analyze", "SELECT run_id FROM training_runs WHERE experiment_name = $1",
                                "--parameters", "churn-exp-002"))
     assert kinds(bound) == ["sequential_scan"]
@@ -132,6 +134,8 @@ def test_R23_a_normalised_statement(explain):
     ("SELECT * FROM models FOR UPDATE", "lock rows"),
     ("SELECT nextval('s')", "read-only"),
     ("EXPLAIN SELECT 1", "without EXPLAIN"),
+    ("CREATE INDEX ON models (name)", "another kind of statement"),
+    ("ANALYZE models", "another kind of statement"),
     ("  ;", "empty"),
 ])
 def test_R23_what_writes_is_refused(explain, database, statement, reason):

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "tuner/sql/parameter_types.h"
 #include "tuner/sql/statement_shape.h"
 
 namespace cairn::tuner {
@@ -188,8 +189,17 @@ std::optional<size_t> WhatIf::add(const std::string& sql, std::string& refusal) 
 
 // PREPARE takes one statement that can be planned; what would be more than that is an error of the protocol.
 task<> WhatIf::prepare(const std::string& name, const std::string& sql) {
-  const std::string text = std::string(kMark) + "PREPARE " + name + " AS " + sql;
-  co_await run_text(text);
+  for (ParameterTypes types;;) {
+    const std::string text = std::string(kMark) + "PREPARE " + name + types.sql() + " AS " + sql;
+    std::optional<db::DbError> refusal;
+    try {
+      co_await run_text(text);
+      co_return;
+    } catch (const db::DbError& error) {
+      refusal = error;
+    }
+    if (!types.learn(*refusal)) throw *refusal;
+  }
 }
 
 constexpr Statement kPlaceholders{

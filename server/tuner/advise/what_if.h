@@ -71,7 +71,7 @@ class WhatIf : public CostModel {
   task<> connect(const WhatIfOptions& options);
   task<> find_extension(const WhatIfOptions& options);
   task<> read_partitions();
-  task<> prepare(const std::string& name, const std::string& sql);
+  task<> prepare(const std::string& name, const std::string& sql);  // with the types that its parameters need
   task<size_t> add_prepared(const std::string& sql);
   task<std::string> explained(const std::string& explain, const std::vector<IndexDefinition>& indexes);
   task<Hypothetical> try_index(const IndexDefinition& index);

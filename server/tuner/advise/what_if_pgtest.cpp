@@ -82,6 +82,7 @@ TEST_F(WhatIfTest, ReadsWhatPgStatStatementsMakesOfAStatement) {
         "SELECT date_trunc($1, created), count(*) FROM lab.runs WHERE id > $2 GROUP BY DATE_TRUNC ($3, created)");
   added(*what_if, "SELECT extract($1 FROM created), count(*) FROM lab.runs GROUP BY extract($2 FROM created)");
   added(*what_if, "UPDATE lab.runs SET accuracy = $1 WHERE experiment = $2");
+  added(*what_if, "SELECT json_build_object($1, experiment, $2, accuracy), concat($3, experiment) FROM lab.runs");
   added(*what_if, "WITH x AS (SELECT $1::int AS n) SELECT * FROM x, lab.runs WHERE id = n; ");
 }
 

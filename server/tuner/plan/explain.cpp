@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/reactor.h"
 #include "tuner/profile/logged.h"
+#include "tuner/sql/parameter_types.h"
 #include "tuner/sql/parse_tree.h"
 #include "tuner/sql/statement_shape.h"
 
@@ -20,7 +21,7 @@ constexpr db::Statement kTimeout{"", "/* cairn tune */ SELECT set_config('statem
 constexpr db::Statement kPlanCacheMode{"", "/* cairn tune */ SELECT set_config('plan_cache_mode', $1, true)"};
 constexpr std::string_view kExplain = "EXPLAIN (FORMAT JSON, VERBOSE, SETTINGS) ";
 constexpr std::string_view kExplainAnalyze = "EXPLAIN (FORMAT JSON, ANALYZE, BUFFERS, VERBOSE, SETTINGS) ";
-constexpr std::string_view kPrepare = "PREPARE cairn_explain AS ";
+constexpr std::string_view kPrepare = "PREPARE cairn_explain";
 constexpr db::Statement kDeallocate{"", "DEALLOCATE cairn_explain"};
 constexpr db::Statement kParameterTypes{
     "", "/* cairn tune */ SELECT parameter_types::text[] FROM pg_prepared_statements WHERE name = 'cairn_explain'"};
@@ -31,6 +32,10 @@ constexpr db::Statement kLiterals{"",
 
 constexpr const char* kSyntaxError = "42601";
 
+// Kinds of statements that EXPLAIN takes.
+const std::set<std::string_view> kPlanned{"SelectStmt", "InsertStmt",        "UpdateStmt",        "DeleteStmt",
+                                          "MergeStmt",  "CreateTableAsStmt", "DeclareCursorStmt", "ExecuteStmt"};
+
 Error refused(const std::string& reason) { return invalid("this statement is not explained: " + reason); }
 
 void check(const ExplainOptions& options, const StatementShape& shape) {
@@ -39,6 +44,10 @@ void check(const ExplainOptions& options, const StatementShape& shape) {
   if (shape.statements > 1)
     throw refused("the text holds " + std::to_string(shape.statements) + " statements; give one at a time");
   if (shape.kind == "ExplainStmt") throw refused("give it without EXPLAIN");
+  if (!shape.error && !kPlanned.contains(shape.kind))
+    throw refused(
+        "PostgreSQL plans SELECT, INSERT, UPDATE, DELETE, MERGE, VALUES, and what CREATE TABLE AS, CREATE MATERIALIZED "
+        "VIEW, DECLARE and EXECUTE have of these; this is another kind of statement");
   if (!options.analyze) return;
   const std::string instead = "; without --analyze it is planned but not run";
   if (shape.error)
@@ -52,8 +61,9 @@ void check(const ExplainOptions& options, const StatementShape& shape) {
                   ": give --parameters" + instead);
 }
 
-task<> prepare(db::Connection& connection, const ExplainOptions& options, const std::string& statement) {
-  const std::string sql = std::string(kPrepare) + statement;
+task<> prepare(db::Connection& connection, const ExplainOptions& options, const ParameterTypes& types,
+               const std::string& statement) {
+  const std::string sql = std::string(kPrepare) + types.sql() + " AS " + statement;
   std::vector<db::Query> queries;
   queries.push_back({kBegin, {}});
   queries.push_back({kTimeout, db::Params::of(std::to_string(options.timeout_s) + "s")});
@@ -77,25 +87,31 @@ task<std::string> execution(db::Connection& connection, const ExplainOptions& op
 }
 
 task<std::string> explain_prepared(db::Connection& connection, const ExplainOptions& options) {
-  std::optional<db::DbError> refusal;
-  try {
-    co_await prepare(connection, options, options.statement);
-  } catch (const db::DbError& error) {
-    if (error.sqlstate() != kSyntaxError) throw;
-    refusal = error;
-  }
-  if (refusal) {
-    const auto readable = readable_statement(options.statement);
-    if (!readable) throw *refusal;
+  ParameterTypes types;
+  std::string statement = options.statement;
+  for (bool anew = false;;) {
+    std::optional<db::DbError> refusal;
+    try {
+      co_await prepare(connection, options, types, statement);
+      break;
+    } catch (const db::DbError& error) {
+      refusal = error;
+    }
+    if (!types.learn(*refusal)) {
+      const bool unreadable = refusal->sqlstate() == kSyntaxError && !anew;
+      const auto readable = unreadable ? readable_statement(statement) : std::nullopt;
+      if (!readable) throw *refusal;
+      statement = *readable;
+      anew = true;
+    }
     co_await connection.query(kRollback);
-    co_await prepare(connection, options, *readable);
   }
   const char* mode = options.parameters.empty() ? "force_generic_plan" : "force_custom_plan";
   co_await connection.query(kPlanCacheMode, db::Params::of(mode));
   const std::string execute = co_await execution(connection, options);
   const std::string sql = std::string(options.analyze ? kExplainAnalyze : kExplain) + execute;
-  const db::Statement statement{"", sql};
-  const db::Rows rows = co_await connection.query(statement);
+  const db::Statement explain{"", sql};
+  const db::Rows rows = co_await connection.query(explain);
   co_return rows.text(0, 0);
 }
 
