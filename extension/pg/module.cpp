@@ -10,6 +10,7 @@ PGDLLEXPORT void _PG_init();
 
 void _PG_init() {
   cairn::hnsw::init_settings();
+  cairn::hnsw::init_nearest();
   cairn::ivfflat::init_settings();
 }
 }

@@ -22,6 +22,9 @@ void rescan(IndexScanDesc scan, ScanKey keys, int key_count, ScanKey orderbys, i
 bool get_tuple(IndexScanDesc scan, ScanDirection direction);                                        // scan.cpp
 void end_scan(IndexScanDesc scan);                                                                  // scan.cpp
 
+// Of a scan that has begun: rows may come in any order from now on, for one who orders them himself.
+void drop_no_row(IndexScanDesc scan);  // scan.cpp
+
 bool replace_dead_edges(const core::NodeLayout& layout, core::Node* node, const core::IdSet& dead, const uint8_t* edges,
                         size_t count);
 

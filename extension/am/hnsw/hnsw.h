@@ -25,6 +25,7 @@ extern double scan_mem_multiplier;
 
 // From _PG_init.
 void init_settings();
+void init_nearest();
 
 enum class Element : uint16_t { float32 = 1, float16 = 2, bit = 3, sparse = 4 };
 enum class Metric : uint16_t { l2 = 1, inner_product = 2, cosine = 3, l1 = 4, hamming = 5, jaccard = 6 };

@@ -2,7 +2,8 @@
 // exact distances. The first ones, ten or a quarter of ef_search, come when the first batch has been read. Who wants
 // more (a filter, mostly) gets a row when it is nearer than what is still to be read: than the best estimate among
 // that, less one and a half times the error that estimates have had in this scan. So few turn up too late; with the
-// order kept (iterative_scan off or strict_order) one that does is dropped.
+// order kept (iterative_scan off or strict_order) one that does is dropped. Under the plan node Nearest, which orders
+// the rows itself, none is.
 //
 // With iterative_scan = off the scan goes on beyond the first batch too: a filter then still gets its rows. Both bounds
 // of iterative scans (max_scan_tuples, work_mem) hold for all modes.
@@ -22,6 +23,8 @@ namespace {
 constexpr size_t kFirstRows = 10;  // or a fourth of ef_search
 constexpr size_t kReadsOfARow = 4;
 constexpr size_t kReadsOfAFurtherRow = 32;
+// Where none is dropped; or a fourth of ef_search.
+constexpr size_t kReadsOfAnUnorderedRow = 10;
 constexpr float kErrors = 1.5;  // root mean squares of the estimates' error
 // Where most rows are deleted and not yet vacuumed, a few more of the others must not be dropped.
 constexpr float kErrorsAmongDead = 3;
@@ -80,6 +83,7 @@ struct Scan {
   bool climbed;
   bool started;
   bool finished;
+  bool drops_none;
 };
 
 constexpr Size kRegionBytes = 4 * 1024 * 1024;
@@ -224,7 +228,9 @@ void look_ahead(Scan* scan) {
 bool is_settled(const Scan& scan, float distance) {
   if (scan.read == 0) return false;
   if (scan.finished || scan.returned < Max(kFirstRows, static_cast<size_t>(ef_search) / kReadsOfARow)) return true;
-  if (scan.returned * kReadsOfAFurtherRow < scan.read) return true;
+  const size_t reads = scan.drops_none ? Max(kReadsOfAnUnorderedRow, static_cast<size_t>(ef_search) / kReadsOfARow)
+                                       : kReadsOfAFurtherRow;
+  if (scan.returned * reads < scan.read) return true;
   return scan.looked_ahead && distance <= scan.frontier;
 }
 
@@ -255,7 +261,7 @@ bool next_result(Scan* scan, Result* out) {
     if (next_of_chain(scan, out)) return true;
     if (scan->next == scan->results.size() || !is_settled(*scan, scan->results[scan->next].distance)) return false;
     *out = scan->results[scan->next++];
-    if (out->distance < scan->last && iterative_scan != kScanRelaxed) continue;
+    if (out->distance < scan->last && iterative_scan != kScanRelaxed && !scan->drops_none) continue;
     if (!out->is_chain) return true;
     open_chain(scan, *out);
   }
@@ -282,8 +288,10 @@ void rescan(IndexScanDesc descriptor, ScanKey keys, int, ScanKey orderbys, int) 
   auto* scan = static_cast<Scan*>(descriptor->opaque);
   MemoryContextReset(scan->memory->context);
   Memory* const memory = scan->memory;
+  const bool drops_none = scan->drops_none;
   memset(static_cast<void*>(scan), 0, sizeof(Scan));
   scan->memory = memory;
+  scan->drops_none = drops_none;
   new (&scan->arena) pg::ContextArena(memory->context, memory->region, kRegionBytes);
 }
 
@@ -316,6 +324,8 @@ bool get_tuple(IndexScanDesc descriptor, ScanDirection) {
       read_batch(scan);
   }
 }
+
+void drop_no_row(IndexScanDesc descriptor) { static_cast<Scan*>(descriptor->opaque)->drops_none = true; }
 
 void end_scan(IndexScanDesc descriptor) {
   pg::forget_distance();

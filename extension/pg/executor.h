@@ -1,0 +1,12 @@
+// The wall, for plan nodes of the extension's own.
+#pragma once
+
+#include "pg/am.h"
+
+extern "C" {
+#include "executor/executor.h"
+#include "nodes/extensible.h"
+#include "nodes/makefuncs.h"
+#include "optimizer/pathnode.h"
+#include "optimizer/paths.h"
+}
