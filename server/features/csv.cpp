@@ -107,11 +107,9 @@ task<const Record*> CsvReader::next() {
   }
 }
 
-void append_csv_field(std::string& out, std::string_view text) {
-  if (!text.empty() && text.find_first_of(",\"\r\n") == std::string_view::npos) {
-    out += text;
-    return;
-  }
+namespace {
+
+void append_quoted(std::string& out, std::string_view text) {
   out += '"';
   for (const char c : text) {
     if (c == '"') out += '"';
@@ -120,9 +118,22 @@ void append_csv_field(std::string& out, std::string_view text) {
   out += '"';
 }
 
+}  // namespace
+
+void append_csv_field(std::string& out, std::string_view text) {
+  if (text.empty() || text.find_first_of(",\"\r\n") != std::string_view::npos)
+    append_quoted(out, text);
+  else
+    out += text;
+}
+
 std::string csv_field(std::string_view text) {
   std::string field;
-  append_csv_field(field, text);
+  // At the beginning of a file it would be taken for no part of the field.
+  if (text.starts_with(kByteOrderMark))
+    append_quoted(field, text);
+  else
+    append_csv_field(field, text);
   return field;
 }
 

@@ -65,7 +65,8 @@ def test_R19_a_bulk_load_that_is_killed_goes_on(server, unique):
     assert 0 < before < 12000
     done = subprocess.run(command(server, "add", name, "-", "--bulk", "--json"), input=lines, capture_output=True, text=True, timeout=180)
     counts = json.loads(done.stdout)
-    assert counts["added"] == 12000 - before and counts["unchanged"] == before, done.stderr
+    # What the server had read of the killed command's request it may have committed after it was asked.
+    assert counts["added"] + counts["unchanged"] == 12000 and counts["unchanged"] >= before, (before, counts, done.stderr)
     shown = requests.get(f"{server.url}/api/v1/collections/{name}").json()
     assert shown["vector_index"]["kind"] == "hnsw" and shown["vector_index"]["valid"] and shown["chunks"] == 12000
     tuned = cairn(server, "tune", name, "--recall", "0.9", "--sample", "20")

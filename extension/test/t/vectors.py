@@ -161,8 +161,9 @@ class Work:
         """Runs step(connection, ...) again and again in a thread of its own."""
 
         def loop():
-            connection = self.cluster.connect()
+            connection = None
             try:
+                connection = self.cluster.connect()
                 while not self.stopping.is_set():
                     step(connection, *arguments)
                     self.done += 1
@@ -172,7 +173,8 @@ class Work:
             except Exception as error:
                 self.errors.append(error)
             finally:
-                connection.close()  # an open transaction would hold up the others
+                if connection:
+                    connection.close()  # an open transaction would hold up the others
 
         self.threads.append(threading.Thread(target=loop, daemon=True))
         self.threads[-1].start()
