@@ -69,7 +69,7 @@ bool has_hard_limit(const PlannerInfo* root, const RelOptInfo* rel, const RangeT
 bool gains(const PlannerInfo* root, const Path* path) {
   if (!IsA(path, IndexPath) || path->param_info != nullptr || path->pathkeys == NIL) return false;
   const auto* scan = reinterpret_cast<const IndexPath*>(path);
-  return scan->indexorderbys != NIL && list_length(scan->indexorderbys) == 1 &&
+  return list_length(scan->indexorderbys) == 1 && IsA(linitial(scan->indexorderbys), OpExpr) &&
          scan->indexinfo->indrestrictinfo != NIL &&
          reinterpret_cast<void (*)()>(scan->indexinfo->amcostestimate) == reinterpret_cast<void (*)()>(estimate_cost) &&
          pathkeys_contained_in(root->query_pathkeys, path->pathkeys);
@@ -109,16 +109,30 @@ void add_paths(PlannerInfo* root, RelOptInfo* rel, ::Index number, RangeTblEntry
   if (cheapest != nullptr) add_nearest(root, rel, cheapest);
 }
 
+template <class T>
+T* copy_of(const T* node) {
+  return static_cast<T*>(copyObjectImpl(node));
+}
+
+// A row of the node is the child's and, behind it, the distance: so the plan above need not compute it again.
 Plan* plan(PlannerInfo*, RelOptInfo* rel, CustomPath* path, List* targets, List*, List* plans) {
   auto* scan = makeNode(CustomScan);
-  const auto* child = reinterpret_cast<const IndexPath*>(linitial(path->custom_paths));
+  const auto* child = static_cast<const Plan*>(linitial(plans));
+  const auto* distance =
+      static_cast<const OpExpr*>(linitial(reinterpret_cast<IndexPath*>(linitial(path->custom_paths))->indexorderbys));
+  const auto column = static_cast<AttrNumber>(list_length(child->targetlist) + 1);
   scan->scan.plan.targetlist = targets;
   scan->scan.scanrelid = rel->relid;
   scan->flags = path->flags;
   scan->custom_plans = plans;
-  scan->custom_scan_tlist = static_cast<List*>(copyObjectImpl(static_cast<Plan*>(linitial(plans))->targetlist));
-  scan->custom_exprs = static_cast<List*>(copyObjectImpl(child->indexorderbys));
-  scan->custom_private = path->custom_private;
+  scan->custom_scan_tlist = lappend(
+      copy_of(child->targetlist), makeTargetEntry(reinterpret_cast<Expr*>(copy_of(distance)), column, nullptr, false));
+  // Its operands alone: what is here is made to refer to the columns above, and that would be the distance itself.
+  scan->custom_exprs = copy_of(distance->args);
+  OpExpr* without_operands = makeNode(OpExpr);
+  *without_operands = *distance;
+  without_operands->args = NIL;
+  scan->custom_private = lappend(copy_of(path->custom_private), without_operands);
   scan->methods = &kScanMethods;
   return &scan->scan.plan;
 }
@@ -188,9 +202,24 @@ void begin(CustomScanState* node, EState* executor, int flags) {
   const auto* scan = reinterpret_cast<const CustomScan*>(node->ss.ps.plan);
   state->child = ExecInitNode(static_cast<Plan*>(linitial(scan->custom_plans)), executor, flags);
   node->custom_ps = list_make1(state->child);
-  state->distance = ExecInitExpr(static_cast<Expr*>(linitial(scan->custom_exprs)), nullptr);
+  OpExpr* distance = copy_of(static_cast<const OpExpr*>(lsecond(scan->custom_private)));
+  distance->args = scan->custom_exprs;
+  set_opfuncid(distance);
+  state->distance = ExecInitExpr(reinterpret_cast<Expr*>(distance), nullptr);
   state->memory = AllocSetContextCreate(CurrentMemoryContext, "nearest rows", ALLOCSET_DEFAULT_SIZES);
   if ((flags & EXEC_FLAG_EXPLAIN_ONLY) == 0) begin_unordered(index_scan_below(state->child), executor);
+}
+
+MinimalTuple row_with_distance(TupleTableSlot* row, Datum distance, bool is_null, TupleTableSlot* with_distance) {
+  slot_getallattrs(row);
+  const int columns = row->tts_tupleDescriptor->natts;
+  ExecClearTuple(with_distance);
+  std::copy_n(row->tts_values, columns, with_distance->tts_values);
+  std::copy_n(row->tts_isnull, columns, with_distance->tts_isnull);
+  with_distance->tts_values[columns] = distance;
+  with_distance->tts_isnull[columns] = is_null;
+  ExecStoreVirtualTuple(with_distance);
+  return ExecCopySlotMinimalTuple(with_distance);
 }
 
 void read_all(State* state) {
@@ -203,7 +232,8 @@ void read_all(State* state) {
     bool is_null;
     const Datum distance = ExecEvalExprSwitchContext(state->distance, context, &is_null);
     const MemoryContext old = MemoryContextSwitchTo(state->memory);
-    state->kept[state->count] = {ordered(distance, is_null), state->count, ExecCopySlotMinimalTuple(row)};
+    state->kept[state->count] = {ordered(distance, is_null), state->count,
+                                 row_with_distance(row, distance, is_null, state->node.ss.ss_ScanTupleSlot)};
     MemoryContextSwitchTo(old);
     ++state->count;
     ResetExprContext(context);

@@ -26,6 +26,7 @@ constexpr size_t kReadsOfAFurtherRow = 32;
 // Where none is dropped; or a fourth of ef_search.
 constexpr size_t kReadsOfAnUnorderedRow = 10;
 constexpr float kErrors = 1.5;  // root mean squares of the estimates' error
+constexpr float kErrorsUnordered = 1;
 // Where most rows are deleted and not yet vacuumed, a few more of the others must not be dropped.
 constexpr float kErrorsAmongDead = 3;
 
@@ -218,10 +219,12 @@ void look_ahead(Scan* scan) {
   scan->batch = Max(static_cast<size_t>(ef_search), scan->read / 4);
   scan->finished = enough || (!scan->search.more() && !climb(scan));
   scan->looked_ahead = true;
+  const bool among_dead = 2 * scan->dead > scan->returned;
+  const float errors = among_dead ? kErrorsAmongDead : scan->drops_none ? kErrorsUnordered : kErrors;
   if (!scan->finished)
-    scan->frontier = scan->search.nearest_open() -
-                     (2 * scan->dead > scan->returned ? kErrorsAmongDead : kErrors) *
-                         static_cast<float>(std::sqrt(scan->squared_errors / static_cast<double>(Max(scan->read, 1U))));
+    scan->frontier =
+        scan->search.nearest_open() -
+        errors * static_cast<float>(std::sqrt(scan->squared_errors / static_cast<double>(Max(scan->read, 1U))));
   MemoryContextSwitchTo(old);
 }
 
