@@ -56,8 +56,8 @@ def test_it_is_built_for_another_version_of_postgresql_and_works_there(cluster, 
         server.sql(f"CREATE INDEX items_v ON items USING {method} (v vector_l2_ops) {options}")
         assert server.sql("""SET enable_seqscan = off; SET enable_sort = off;
                              SELECT id FROM items ORDER BY v <-> '[500,1,2]' LIMIT 1""") == [(500,)]
-        filtered = "SELECT id FROM items WHERE id % 7 = 0 ORDER BY v <-> '[500,1,2]' LIMIT 2"
-        assert server.sql(f"SET enable_seqscan = off; SET enable_sort = off; {filtered}") == [(497,), (504,)]
+        filtered = "SELECT id FROM items WHERE id % 14 = 0 ORDER BY v <-> '[500,1,2]' LIMIT 2"
+        assert server.sql(f"SET enable_seqscan = off; SET enable_sort = off; {filtered}") == [(504,), (490,)]
         plan = server.sql(f"SET enable_seqscan = off; SET enable_sort = off; EXPLAIN {filtered}")
         assert any("(Nearest)" in line for line, in plan) == (method == "hnsw")
         server.sql("DELETE FROM items WHERE id % 2 = 1; INSERT INTO items VALUES (1, '[0,0,0]'); DROP INDEX items_v")
