@@ -35,6 +35,9 @@ SELECT same($$SELECT q.id, s.id AS near FROM spots q, LATERAL (SELECT id FROM sp
 SELECT same($$SELECT max(id) FROM (SELECT id FROM spots WHERE kind = 5 ORDER BY v <-> '[20,20,20]' LIMIT 4) s$$);
 SELECT same($$WITH near AS MATERIALIZED (SELECT id, v <-> '[1,2,3]' AS d FROM spots WHERE kind > 5 ORDER BY v <-> '[1,2,3]' LIMIT 10) SELECT * FROM near WHERE d < 700 ORDER BY d DESC$$);
 
+-- a vector to search for that a subquery is a part of: the index scan is alone
+SELECT same($$SELECT id FROM spots WHERE kind = 3 ORDER BY v <-> CASE WHEN 3 IN (SELECT n FROM generate_series(1, 3) n) THEN '[1,1,1]' ELSE '[9,9,9]' END::vector LIMIT 5$$);
+
 -- where more rows may be asked for than the LIMIT says, the index scan is alone
 SELECT same($$SELECT id FROM spots ORDER BY v <-> '[500,500,500]' LIMIT 5$$);
 SELECT same($$SELECT id FROM spots WHERE kind = 3 ORDER BY v <-> '[500,500,500]' FETCH FIRST 5 ROWS WITH TIES$$);
