@@ -87,17 +87,17 @@ std::vector<std::string> named(const Rule& rule, const json::Fields& fields) {
   return values;
 }
 
-constexpr Statement kExperimentsByName{
-    "access_experiments_by_name",
-    "SELECT coalesce(array_agg(experiment_id::text), '{}') FROM tracking.experiments WHERE name = ANY ($1::text[])"};
+constexpr Statement kExperimentsByName{"access_experiments_by_name",
+                                       "SELECT coalesce(array_agg(experiment_id::text), '{}') FROM "
+                                       "tracking.experiments WHERE name = ANY((SELECT $1::text[])::text[])"};
 constexpr Statement kExperimentsOfRuns{
     "access_experiments_of_runs",
     "SELECT coalesce(array_agg(DISTINCT experiment_id::text), '{}') FROM tracking.training_runs"
-    " WHERE run_id = ANY ($1::text[])"};
+    " WHERE run_id = ANY((SELECT $1::text[])::text[])"};
 constexpr Statement kExperimentsOfLoggedModels{
     "access_experiments_of_logged_models",
     "SELECT coalesce(array_agg(DISTINCT experiment_id::text), '{}') FROM tracking.logged_models"
-    " WHERE model_id = ANY ($1::text[])"};
+    " WHERE model_id = ANY((SELECT $1::text[])::text[])"};
 // The experiments that have their files at the path, above it, or below it: what removes a directory removes all of it.
 #define CAIRN_ARTIFACT_PATH(uri) "rtrim(regexp_replace(" uri ", '^mlflow-artifacts:(//[^/]*)?/*', ''), '/')"
 constexpr Statement kExperimentsAtPath{
@@ -106,25 +106,26 @@ constexpr Statement kExperimentsAtPath{
         "coalesce(nullif(artifact_location, ''), 'mlflow-artifacts:/' || experiment_id)") " AS place"
     " FROM tracking.experiments) e, (SELECT " CAIRN_ARTIFACT_PATH("p") " AS path FROM unnest($1::text[]) p) p"
     " WHERE path = '' OR place = '' OR starts_with(path || '/', place || '/') OR starts_with(place || '/', path || '/')"};
-constexpr Statement kViewsOfSources{
-    "access_views_of_sources",
-    "SELECT coalesce(array_agg(name), '{}') FROM features.feature_views WHERE push_source = ANY ($1::text[])"};
+constexpr Statement kViewsOfSources{"access_views_of_sources",
+                                    "SELECT coalesce(array_agg(name), '{}') FROM features.feature_views WHERE "
+                                    "push_source = ANY((SELECT $1::text[])::text[])"};
 constexpr Statement kViewsAndThoseOfServices{
     "access_views_and_those_of_services",
     "SELECT $1::text[] || coalesce(array_agg(DISTINCT v.name), '{}') FROM features.service_features s"
     " JOIN features.view_features f USING (feature_id) JOIN features.feature_views v USING (view_id)"
-    " WHERE ':' || s.service = ANY ($1::text[])"};
+    " WHERE ':' || s.service = ANY((SELECT $1::text[])::text[])"};
 constexpr Statement kModelsOfDeployments{
     "access_models_of_deployments",
     "SELECT coalesce(array_agg(DISTINCT m.model_name), '{}') FROM registry.deployments d JOIN registry.models m"
-    " USING (model_id) WHERE d.deployment_id::text = ANY ($1::text[])"};
+    " USING (model_id) WHERE d.deployment_id::text = ANY((SELECT $1::text[])::text[])"};
 constexpr Statement kModelsOfApprovals{
     "access_models_of_approvals",
     "SELECT coalesce(array_agg(DISTINCT m.model_name), '{}') FROM registry.approvals a JOIN registry.model_versions v"
-    " USING (version_id) JOIN registry.models m USING (model_id) WHERE a.approval_id::text = ANY ($1::text[])"};
+    " USING (version_id) JOIN registry.models m USING (model_id) WHERE a.approval_id::text = ANY((SELECT "
+    "$1::text[])::text[])"};
 constexpr Statement kExistingViews{
     "access_existing_views",
-    "SELECT coalesce(array_agg(name), '{}') FROM features.feature_views WHERE name = ANY ($1::text[])"};
+    "SELECT coalesce(array_agg(name), '{}') FROM features.feature_views WHERE name = ANY((SELECT $1::text[])::text[])"};
 
 // Null where the values are the objects' names already.
 const Statement* statement_of(Find find) {

@@ -10,7 +10,14 @@
 #include <stdexcept>
 #include <string>
 
+#include "db/statement.h"
+
 namespace cairn::db {
+
+// The statements of the session that PostgreSQL still plans at each execution after it has tried that five times. Most
+// of ours are shorter than their planning.
+inline constexpr Statement kPlannedAnew{
+    "planned_anew", "SELECT coalesce(string_agg(name, ' '), '') FROM pg_prepared_statements WHERE custom_plans > 5"};
 
 class TestDatabase {
  public:

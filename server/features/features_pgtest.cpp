@@ -246,6 +246,18 @@ TEST_F(FeaturesTest, DefinitionsChangeAndStoredValuesKeepTheirMeaning) {
   EXPECT_EQ(count("history"), "0");
 }
 
+TEST_F(FeaturesTest, AReadOfOneEntityIsNotPlannedEachTime) {
+  ASSERT_EQ(apply(kDrivers).status, 200);
+  for (int i = 0; i < 10; ++i) {
+    ASSERT_EQ(read(R"(["stats:trips"])", R"({"driver_id": [1]})").status, 200);
+    ASSERT_EQ(post("/api/v1/features/historical", R"({"features": ["stats:trips"],
+        "entities": {"driver_id": [1], "event_timestamp": ["2026-01-01T00:00:00"]}})")
+                  .status,
+              200);
+  }
+  EXPECT_EQ(reactor_.block_on(pool_->query(db::kPlannedAnew)).text(0, 0), "");
+}
+
 TEST_F(FeaturesTest, R04_AVectorHasItsLength) {
   const auto declared = [](const std::string& more) {
     return R"({"entities": [{"name": "driver", "value_type": "int64"}], "feature_views": [{"name": "face", "entities": ["driver"],

@@ -14,18 +14,21 @@ using db::Statement;
 
 constexpr size_t kMaxLookups = 1'000'000;
 
-// Columns: the definitions' version, the number of the lookup, the time that it is for, and what was found, else nulls.
+// The arrays stand in subqueries: by what it sees in them PostgreSQL would plan anew for each execution, for most of
+// its time. Columns: the definitions' version, the number of the lookup, the time that it is for, and what was found,
+// else nulls.
 constexpr Statement kLatest{
     "read_latest_features",
     "SELECT (SELECT version FROM features.definitions), k.number::int8, now(), l.event_time, l.doubles, l.integers,"
-    " l.texts FROM unnest($1::int[], $2::text[]) WITH ORDINALITY k (view_id, entity_key, number)"
+    " l.texts FROM unnest((SELECT $1::int[]), (SELECT $2::text[])) WITH ORDINALITY k (view_id, entity_key, number)"
     " LEFT JOIN features.latest l USING (view_id, entity_key)"};
 // $3: a time for each lookup. $4: values that came to be known after that time count, too. $5: none that came to be
 // known after this.
 const std::string kAtTimeSql =
     "SELECT (SELECT version FROM features.definitions), k.number::int8, k.at, h.event_time, h.doubles, h.integers, "
     "h.texts"
-    " FROM (SELECT view_id, entity_key, at::timestamptz AS at, number FROM unnest($1::int[], $2::text[], $3::text[])"
+    " FROM (SELECT view_id, entity_key, at::timestamptz AS at, number FROM unnest((SELECT $1::int[]), (SELECT "
+    "$2::text[]), $3::text[])"
     " WITH ORDINALITY u (view_id, entity_key, at, number)) k LEFT JOIN LATERAL (" +
     event_at_time("k.view_id", "k.entity_key", "k.at",
                   " AND ($4 OR h.created <= k.at) AND h.created <= coalesce($5::timestamptz, 'infinity')") +

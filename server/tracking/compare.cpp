@@ -17,8 +17,9 @@ namespace {
 
 constexpr size_t kMostRuns = 100;
 
-constexpr db::Statement kIds{"compare_ids",
-                             "SELECT r.run_id, r.id FROM tracking.training_runs r WHERE r.run_id = ANY ($1::text[])"};
+constexpr db::Statement kIds{
+    "compare_ids",
+    "SELECT r.run_id, r.id FROM tracking.training_runs r WHERE r.run_id = ANY((SELECT $1::text[])::text[])"};
 
 // In the order in which they were asked for.
 task<std::vector<RunView>> read_runs(db::Transaction& transaction, const std::vector<std::string>& run_ids) {

@@ -12,13 +12,14 @@ constexpr db::Statement kModels{
     "'mlflow-artifacts:/' || m.experiment_id || '/models/' || m.model_id || '/artifacts'), "
     "CASE m.status WHEN 'FAILED' THEN 'LOGGED_MODEL_UPLOAD_FAILED' ELSE 'LOGGED_MODEL_' || m.status END, "
     "nullif(m.status_message, ''), m.model_type, coalesce(m.source_run_id, ''), m.tags, m.params "
-    "FROM unnest($1::text[]) WITH ORDINALITY u (model_id, n) JOIN tracking.logged_models m USING (model_id) "
+    "FROM unnest((SELECT $1::text[])) WITH ORDINALITY u (model_id, n) JOIN tracking.logged_models m USING (model_id) "
     "ORDER BY u.n"};
 constexpr db::Statement kMetrics{
     "load_logged_model_metrics",
     "SELECT k.name, p.value, p.timestamp, p.step, nullif(p.dataset_name, ''), nullif(p.dataset_digest, ''), "
     "p.model_id, p.run_id "
-    "FROM unnest($1::text[]) WITH ORDINALITY u (model_id, n) JOIN tracking.logged_model_metrics p USING (model_id) "
+    "FROM unnest((SELECT $1::text[])) WITH ORDINALITY u (model_id, n) JOIN tracking.logged_model_metrics p USING "
+    "(model_id) "
     "JOIN tracking.keys k USING (key_id) ORDER BY u.n, k.name, p.timestamp, p.step, p.value"};
 
 void write_metric(json::Writer& writer, const db::Rows& metrics, int row) {

@@ -19,24 +19,25 @@ constexpr db::Statement kRuns{
     "SELECT r.id, r.run_id, r.experiment_id, r.run_name, r.user_id, r.status, r.start_time, r.end_time, "
     "r.artifact_uri, "
     "r.lifecycle_stage, r.hyperparameters "
-    "FROM unnest($1::bigint[]) WITH ORDINALITY u (id, n) JOIN tracking.training_runs r USING (id) ORDER BY u.n"};
+    "FROM unnest((SELECT $1::bigint[])) WITH ORDINALITY u (id, n) JOIN tracking.training_runs r USING (id) ORDER BY "
+    "u.n"};
 constexpr db::Statement kMetrics{
     "load_run_metrics",
-    "SELECT u.run, m.* FROM unnest($1::bigint[]) u (run) CROSS JOIN LATERAL (SELECT array_agg(key_id), "
+    "SELECT u.run, m.* FROM unnest((SELECT $1::bigint[])) u (run) CROSS JOIN LATERAL (SELECT array_agg(key_id), "
     "array_agg(last_value), array_agg(last_step), array_agg(last_timestamp) FROM tracking.metric_series s "
     "WHERE s.run = u.run) m"};
-constexpr db::Statement kTags{
-    "load_run_tags",
-    "SELECT run, array_agg(key_id), array_agg(value) FROM tracking.tags WHERE run = ANY ($1::bigint[]) GROUP BY run"};
+constexpr db::Statement kTags{"load_run_tags",
+                              "SELECT run, array_agg(key_id), array_agg(value) FROM tracking.tags "
+                              "WHERE run = ANY((SELECT $1::bigint[])::bigint[]) GROUP BY run"};
 constexpr db::Statement kDatasets{
     "load_run_inputs",
     "SELECT i.run, d.name, d.digest, d.source_type, d.source, d.schema, d.profile, i.tags "
     "FROM tracking.inputs i JOIN tracking.datasets d USING (dataset_id) "
-    "WHERE i.run = ANY ($1::bigint[]) ORDER BY i.run, i.dataset_id"};
-constexpr db::Statement kModels{
-    "load_run_models",
-    "SELECT run, direction = 'input', model_id, step FROM tracking.model_io WHERE run = ANY ($1::bigint[]) "
-    "ORDER BY run, model_id"};
+    "WHERE i.run = ANY((SELECT $1::bigint[])::bigint[]) ORDER BY i.run, i.dataset_id"};
+constexpr db::Statement kModels{"load_run_models",
+                                "SELECT run, direction = 'input', model_id, step FROM tracking.model_io WHERE run = "
+                                "ANY((SELECT $1::bigint[])::bigint[]) "
+                                "ORDER BY run, model_id"};
 #define TAGS_JSON(document)                                                                          \
   "(SELECT json_agg(json_build_object('key', t.key, 'value', t.value) ORDER BY t.key COLLATE \"C\")" \
   " FROM jsonb_each_text(" document ") t)"
@@ -47,7 +48,7 @@ constexpr db::Statement kRunExperiments{
     "'artifact_location', coalesce(nullif(e.artifact_location, ''), 'mlflow-artifacts:/' || e.experiment_id), "
     "'lifecycle_stage', e.lifecycle_stage, 'last_update_time', e.last_update_time, 'creation_time', e.creation_time, "
     "'tags', " TAGS_JSON("e.tags") ", 'workspace', 'default') "
-    "FROM tracking.experiments e WHERE e.experiment_id = ANY ($1::bigint[])"};
+    "FROM tracking.experiments e WHERE e.experiment_id = ANY((SELECT $1::bigint[])::bigint[])"};
 constexpr db::Statement kRunVersions{
     "load_run_versions",
     "SELECT v.run_id, json_build_object('name', m.model_name, 'version', v.version::text, "
@@ -56,10 +57,11 @@ constexpr db::Statement kRunVersions{
     "'status', v.status, 'status_message', v.status_message, 'tags', " TAGS_JSON("v.tags") ", "
     "'run_link', v.run_link, 'aliases', (SELECT json_agg(a.alias ORDER BY a.alias) FROM registry.model_aliases a "
     "WHERE a.model_id = v.model_id AND a.version = v.version), 'model_id', v.logged_model_id) "
-    "FROM registry.model_versions v JOIN registry.models m USING (model_id) WHERE v.run_id = ANY ($1::text[]) "
+    "FROM registry.model_versions v JOIN registry.models m USING (model_id) WHERE v.run_id = ANY((SELECT $1::text[])::text[]) "
     "ORDER BY v.last_updated_time DESC, m.model_name, v.version DESC"};
 constexpr db::Statement kKeyNames{
-    "load_key_names", "SELECT key_id, name FROM tracking.keys WHERE key_id = ANY ($1::int[]) ORDER BY name"};
+    "load_key_names",
+    "SELECT key_id, name FROM tracking.keys WHERE key_id = ANY((SELECT $1::int[])::int[]) ORDER BY name"};
 
 std::vector<RunView> read_runs(const db::Rows& rows) {
   std::vector<RunView> runs(static_cast<size_t>(rows.size()));

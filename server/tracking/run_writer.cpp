@@ -11,18 +11,20 @@
 namespace cairn::tracking {
 namespace {
 
+// Arrays stand in subqueries where PostgreSQL, which plans by what it sees in them, would plan anew for each execution.
 // Rows are locked in the order of their ids, so that two servers on one database cannot deadlock.
 #define CAIRN_LOCK_RUNS                                                                              \
   "SELECT id, run_id, lifecycle_stage, CASE WHEN run_id = ANY($2::text[]) THEN hyperparameters END " \
-  "FROM tracking.training_runs WHERE run_id = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE"
+  "FROM tracking.training_runs WHERE run_id = ANY((SELECT $1::text[])::text[]) ORDER BY id FOR NO KEY UPDATE"
 constexpr db::Statement kLockRuns{"lock_runs", CAIRN_LOCK_RUNS};
 constexpr db::Statement kLockFreeRuns{"lock_free_runs", CAIRN_LOCK_RUNS " SKIP LOCKED"};
-constexpr db::Statement kRunsThere{"runs_there",
-                                   "SELECT run_id FROM tracking.training_runs WHERE run_id = ANY($1::text[])"};
+constexpr db::Statement kRunsThere{
+    "runs_there", "SELECT run_id FROM tracking.training_runs WHERE run_id = ANY((SELECT $1::text[])::text[])"};
 // A group waits no longer for what another's transaction holds: everybody's writes wait behind it.
 constexpr db::Statement kBoundWait{"bound_wait", "SET LOCAL lock_timeout = '1s'"};
 
-constexpr db::Statement kFindKeys{"find_keys", "SELECT name, key_id FROM tracking.keys WHERE name = ANY($1::text[])"};
+constexpr db::Statement kFindKeys{
+    "find_keys", "SELECT name, key_id FROM tracking.keys WHERE name = ANY((SELECT $1::text[])::text[])"};
 
 constexpr db::Statement kAddKeys{
     "add_keys",
@@ -31,9 +33,9 @@ constexpr db::Statement kAddKeys{
 constexpr db::Statement kAppendMetrics{"append_metrics", "SELECT tracking.append_metrics($1, $2, $3, $4, $5)"};
 
 // A logged model is only marked as deleted, and its row may not be removed until this transaction has ended.
-constexpr db::Statement kFindModels{
-    "find_logged_models",
-    "SELECT model_id FROM tracking.logged_models WHERE model_id = ANY($1::text[]) ORDER BY model_id FOR KEY SHARE"};
+constexpr db::Statement kFindModels{"find_logged_models",
+                                    "SELECT model_id FROM tracking.logged_models WHERE model_id = ANY((SELECT "
+                                    "$1::text[])::text[]) ORDER BY model_id FOR KEY SHARE"};
 
 constexpr db::Statement kAddModelMetrics{
     "add_model_metrics",
@@ -86,9 +88,9 @@ constexpr db::Statement kRenameRuns{
 constexpr db::Statement kCreateRuns{"create_runs", CAIRN_CREATE_RUNS("")};
 constexpr db::Statement kCreateRunsSkipping{"create_runs_skipping", CAIRN_CREATE_RUNS("SKIP LOCKED")};
 
-constexpr db::Statement kExperimentStages{
-    "experiment_stages",
-    "SELECT experiment_id, lifecycle_stage FROM tracking.experiments WHERE experiment_id = ANY($1::bigint[])"};
+constexpr db::Statement kExperimentStages{"experiment_stages",
+                                          "SELECT experiment_id, lifecycle_stage FROM tracking.experiments"
+                                          " WHERE experiment_id = ANY((SELECT $1::bigint[])::bigint[])"};
 
 using KeyIds = std::unordered_map<std::string, int32_t>;
 

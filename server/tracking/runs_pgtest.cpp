@@ -60,6 +60,16 @@ TEST_F(RunsTest, TimesThatNoCalendarHasAreRefused) {
   EXPECT_EQ(post("runs/update", update + "-210866803200000}").substr(0, 4), R"({"ru)");
 }
 
+TEST_F(RunsTest, WhatAClientDoesOftenIsNotPlannedEachTime) {
+  for (int i = 0; i < 10; ++i) {
+    const std::string run = make_run(R"(,"tags":[{"key":"t","value":"1"}])");
+    EXPECT_EQ(post("runs/log-metric", metric(run)), "{}");
+    EXPECT_EQ(post("runs/log-parameter", R"({"run_id":")" + run + R"(","key":"p","value":"1"})"), "{}");
+    EXPECT_NE(call("GET", "runs/get?run_id=" + run).find(R"("key":"p")"), std::string::npos);
+  }
+  EXPECT_EQ(reactor_.block_on(pool_.query(db::kPlannedAnew)).text(0, 0), "");
+}
+
 TEST_F(RunsTest, APointOfAnyTimeCanBeRead) {
   const std::string point = R"({"run_id":")" + make_run() + R"(","key":"m","value":1,"timestamp":)";
   for (const char* time : {"0", "9224318015000000", "9224318015999999", "9223372036854775807"})

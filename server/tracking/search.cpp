@@ -18,7 +18,7 @@ constexpr int64_t kMostResults = 50000;
 constexpr int64_t kDefaultRuns = 1000;
 
 constexpr db::Statement kKeyIds{"search_key_ids",
-                                "SELECT key_id, name FROM tracking.keys WHERE name = ANY ($1::text[])"};
+                                "SELECT key_id, name FROM tracking.keys WHERE name = ANY((SELECT $1::text[])::text[])"};
 constexpr db::Statement kExperiments{"search_experiments",
                                      "SELECT " CAIRN_EXPERIMENT_COLUMNS
                                      " FROM unnest($1::bigint[]) WITH ORDINALITY u (id, n) "
