@@ -232,11 +232,11 @@ task<Words> words_of(db::Pool& pool, const Collection& collection, const SearchR
   co_return Words{row.text(0, 0), row.texts(0, 1), row.numbers(0, 2)};
 }
 
-// How thorough the index's scan is: as tuned, and enough for $3 rows in one go. And that a filter does not end it early
-// with pgvector's own extension.
+// How thorough the index's scan is: as tuned, and enough for $3 rows in one go, which are a quarter of ef_search. And
+// that a filter does not end it early with pgvector's own extension.
 constexpr Statement kScanSettings{
     "search_scan_settings",
-    "SELECT set_config('hnsw.ef_search', greatest($1, least(2 * $3, 1000), 40)::text, true),"
+    "SELECT set_config('hnsw.ef_search', greatest($1, least(4 * $3, 1000), 40)::text, true),"
     " set_config('ivfflat.probes', greatest($2, 1)::text, true),"
     " set_config('hnsw.iterative_scan', 'strict_order', true),"
     " set_config('ivfflat.iterative_scan', 'relaxed_order', true)"};
