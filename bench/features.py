@@ -17,7 +17,6 @@ import pathlib
 import random
 import re
 import resource
-import signal
 import statistics
 import subprocess
 import sys
@@ -252,7 +251,6 @@ def main():
     os.environ.update(FEAST_USAGE="False", PYTHONWARNINGS="ignore")
     missed = []
     with contextlib.ExitStack() as stack:
-        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
         folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cairn-bench-")))
         folder.chmod(0o755)
         for name in ("cairn", "feast", "pgbench"):

@@ -26,6 +26,7 @@ class Server:
             port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
         self.session = requests.Session()
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # what the stack holds is then stopped too
         log = folder / "log"
         command = [os.environ["CAIRN_BIN"], "serve", "--data-dir", folder / "data", "--port", str(port), "--postgres-bin", tree.stdout.split()[-1]]
         process = subprocess.Popen(list(map(str, command)), stdout=open(log, "w"), stderr=subprocess.STDOUT, start_new_session=True, cwd=folder)

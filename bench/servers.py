@@ -73,6 +73,7 @@ class Side:
 
 
 def start(stack, command, url, log):
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # what the stack holds is then stopped too
     process = subprocess.Popen(command, stdout=open(log, "w"), stderr=subprocess.STDOUT, start_new_session=True)
 
     def stop():

@@ -15,7 +15,6 @@ import json
 import math
 import os
 import pathlib
-import signal
 import statistics
 import sys
 import tempfile
@@ -236,7 +235,6 @@ def main():
         parser.error(f"unknown cases: {', '.join(sorted(unknown))}")
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     with contextlib.ExitStack() as stack:
-        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
         folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cairn-bench-")))
         folder.chmod(0o755)
         for name in ("cairn", "mlflow"):

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -126,6 +127,7 @@ class Cairn:
 @contextlib.contextmanager
 def throw_away(**options):
     """(a cluster, its `cairn`, a folder), gone at the end."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # what the stack holds is then stopped too
     with contextlib.ExitStack() as stack:
         folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cairn-bench-")))
         folder.chmod(0o755)
