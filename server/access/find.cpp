@@ -88,8 +88,8 @@ std::vector<std::string> named(const Rule& rule, const json::Fields& fields) {
 }
 
 constexpr Statement kExperimentsByName{"access_experiments_by_name",
-                                       "SELECT coalesce(array_agg(experiment_id::text), '{}') FROM "
-                                       "tracking.experiments WHERE name = ANY((SELECT $1::text[])::text[])"};
+                                       "SELECT coalesce(array_agg(experiment_id::text), '{}') FROM tracking.experiments"
+                                       " WHERE name = ANY((SELECT $1::text[])::text[])"};
 constexpr Statement kExperimentsOfRuns{
     "access_experiments_of_runs",
     "SELECT coalesce(array_agg(DISTINCT experiment_id::text), '{}') FROM tracking.training_runs"
@@ -107,8 +107,8 @@ constexpr Statement kExperimentsAtPath{
     " FROM tracking.experiments) e, (SELECT " CAIRN_ARTIFACT_PATH("p") " AS path FROM unnest($1::text[]) p) p"
     " WHERE path = '' OR place = '' OR starts_with(path || '/', place || '/') OR starts_with(place || '/', path || '/')"};
 constexpr Statement kViewsOfSources{"access_views_of_sources",
-                                    "SELECT coalesce(array_agg(name), '{}') FROM features.feature_views WHERE "
-                                    "push_source = ANY((SELECT $1::text[])::text[])"};
+                                    "SELECT coalesce(array_agg(name), '{}') FROM features.feature_views"
+                                    " WHERE push_source = ANY((SELECT $1::text[])::text[])"};
 constexpr Statement kViewsAndThoseOfServices{
     "access_views_and_those_of_services",
     "SELECT $1::text[] || coalesce(array_agg(DISTINCT v.name), '{}') FROM features.service_features s"
@@ -121,8 +121,8 @@ constexpr Statement kModelsOfDeployments{
 constexpr Statement kModelsOfApprovals{
     "access_models_of_approvals",
     "SELECT coalesce(array_agg(DISTINCT m.model_name), '{}') FROM registry.approvals a JOIN registry.model_versions v"
-    " USING (version_id) JOIN registry.models m USING (model_id) WHERE a.approval_id::text = ANY((SELECT "
-    "$1::text[])::text[])"};
+    " USING (version_id) JOIN registry.models m USING (model_id)"
+    " WHERE a.approval_id::text = ANY((SELECT $1::text[])::text[])"};
 constexpr Statement kExistingViews{
     "access_existing_views",
     "SELECT coalesce(array_agg(name), '{}') FROM features.feature_views WHERE name = ANY((SELECT $1::text[])::text[])"};

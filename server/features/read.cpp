@@ -14,9 +14,8 @@ using db::Statement;
 
 constexpr size_t kMaxLookups = 1'000'000;
 
-// The arrays stand in subqueries: by what it sees in them PostgreSQL would plan anew for each execution, for most of
-// its time. Columns: the definitions' version, the number of the lookup, the time that it is for, and what was found,
-// else nulls.
+// Why the arrays stand in subqueries: docs/ARCHITECTURE.md.
+// Columns: the definitions' version, the number of the lookup, the time that it is for, and what was found, else nulls.
 constexpr Statement kLatest{
     "read_latest_features",
     "SELECT (SELECT version FROM features.definitions), k.number::int8, now(), l.event_time, l.doubles, l.integers,"
@@ -27,8 +26,8 @@ constexpr Statement kLatest{
 const std::string kAtTimeSql =
     "SELECT (SELECT version FROM features.definitions), k.number::int8, k.at, h.event_time, h.doubles, h.integers, "
     "h.texts"
-    " FROM (SELECT view_id, entity_key, at::timestamptz AS at, number FROM unnest((SELECT $1::int[]), (SELECT "
-    "$2::text[]), $3::text[])"
+    " FROM (SELECT view_id, entity_key, at::timestamptz AS at, number "
+    "FROM unnest((SELECT $1::int[]), (SELECT $2::text[]), $3::text[])"
     " WITH ORDINALITY u (view_id, entity_key, at, number)) k LEFT JOIN LATERAL (" +
     event_at_time("k.view_id", "k.entity_key", "k.at",
                   " AND ($4 OR h.created <= k.at) AND h.created <= coalesce($5::timestamptz, 'infinity')") +

@@ -18,9 +18,8 @@ constexpr db::Statement kMetrics{
     "load_logged_model_metrics",
     "SELECT k.name, p.value, p.timestamp, p.step, nullif(p.dataset_name, ''), nullif(p.dataset_digest, ''), "
     "p.model_id, p.run_id "
-    "FROM unnest((SELECT $1::text[])) WITH ORDINALITY u (model_id, n) JOIN tracking.logged_model_metrics p USING "
-    "(model_id) "
-    "JOIN tracking.keys k USING (key_id) ORDER BY u.n, k.name, p.timestamp, p.step, p.value"};
+    "FROM unnest((SELECT $1::text[])) WITH ORDINALITY u (model_id, n) JOIN tracking.logged_model_metrics p"
+    " USING (model_id) JOIN tracking.keys k USING (key_id) ORDER BY u.n, k.name, p.timestamp, p.step, p.value"};
 
 void write_metric(json::Writer& writer, const db::Rows& metrics, int row) {
   writer.begin_object();

@@ -14,13 +14,14 @@ constexpr std::pair<std::string_view, std::string_view> kStatuses[] = {{"pending
                                                                        {"failed", "FAILED"},
                                                                        {"killed", "KILLED"}};
 
+// Why arrays stand in subqueries: docs/ARCHITECTURE.md.
 constexpr db::Statement kRuns{
     "load_runs",
     "SELECT r.id, r.run_id, r.experiment_id, r.run_name, r.user_id, r.status, r.start_time, r.end_time, "
     "r.artifact_uri, "
     "r.lifecycle_stage, r.hyperparameters "
-    "FROM unnest((SELECT $1::bigint[])) WITH ORDINALITY u (id, n) JOIN tracking.training_runs r USING (id) ORDER BY "
-    "u.n"};
+    "FROM unnest((SELECT $1::bigint[])) WITH ORDINALITY u (id, n) JOIN tracking.training_runs r USING (id)"
+    " ORDER BY u.n"};
 constexpr db::Statement kMetrics{
     "load_run_metrics",
     "SELECT u.run, m.* FROM unnest((SELECT $1::bigint[])) u (run) CROSS JOIN LATERAL (SELECT array_agg(key_id), "
@@ -35,9 +36,8 @@ constexpr db::Statement kDatasets{
     "FROM tracking.inputs i JOIN tracking.datasets d USING (dataset_id) "
     "WHERE i.run = ANY((SELECT $1::bigint[])::bigint[]) ORDER BY i.run, i.dataset_id"};
 constexpr db::Statement kModels{"load_run_models",
-                                "SELECT run, direction = 'input', model_id, step FROM tracking.model_io WHERE run = "
-                                "ANY((SELECT $1::bigint[])::bigint[]) "
-                                "ORDER BY run, model_id"};
+                                "SELECT run, direction = 'input', model_id, step FROM tracking.model_io"
+                                " WHERE run = ANY((SELECT $1::bigint[])::bigint[]) ORDER BY run, model_id"};
 #define TAGS_JSON(document)                                                                          \
   "(SELECT json_agg(json_build_object('key', t.key, 'value', t.value) ORDER BY t.key COLLATE \"C\")" \
   " FROM jsonb_each_text(" document ") t)"

@@ -11,7 +11,7 @@
 namespace cairn::tracking {
 namespace {
 
-// Arrays stand in subqueries where PostgreSQL, which plans by what it sees in them, would plan anew for each execution.
+// Why arrays stand in subqueries: docs/ARCHITECTURE.md.
 // Rows are locked in the order of their ids, so that two servers on one database cannot deadlock.
 #define CAIRN_LOCK_RUNS                                                                              \
   "SELECT id, run_id, lifecycle_stage, CASE WHEN run_id = ANY($2::text[]) THEN hyperparameters END " \
@@ -34,8 +34,9 @@ constexpr db::Statement kAppendMetrics{"append_metrics", "SELECT tracking.append
 
 // A logged model is only marked as deleted, and its row may not be removed until this transaction has ended.
 constexpr db::Statement kFindModels{"find_logged_models",
-                                    "SELECT model_id FROM tracking.logged_models WHERE model_id = ANY((SELECT "
-                                    "$1::text[])::text[]) ORDER BY model_id FOR KEY SHARE"};
+                                    "SELECT model_id FROM tracking.logged_models"
+                                    " WHERE model_id = ANY((SELECT $1::text[])::text[])"
+                                    " ORDER BY model_id FOR KEY SHARE"};
 
 constexpr db::Statement kAddModelMetrics{
     "add_model_metrics",
