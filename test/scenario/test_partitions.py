@@ -338,7 +338,7 @@ def test_R29_old_partitions_are_detached_archived_and_restored(orders, tmp_path)
     folder = tmp_path / f"public.{oldest}"
     data = folder / "rows.copy.gz"
     whole = data.read_bytes()
-    data.write_bytes(whole[:-9] + b"\0" + whole[-8:])
+    data.write_bytes(whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:])
     orders.run("restore", str(folder), code=1)
     assert orders.one("SELECT to_regclass(%s) IS NULL", (oldest,))
     data.write_bytes(whole)
