@@ -105,6 +105,28 @@ def test_R22_limits_hold(registry):
     assert "nothing to change" in done.stdout
 
 
+def test_R22_an_index_that_a_view_makes_superfluous_waits_for_the_program(registry):
+    count = """SELECT m.model_id, count(DISTINCT t.run_id) AS runs, count(DISTINCT d.deployment_id) AS deployments
+        FROM model_versions m LEFT JOIN training_runs t ON t.version_id = m.version_id LEFT JOIN deployments d ON d.version_id = m.version_id
+        GROUP BY m.model_id ORDER BY runs"""
+
+    def counted():
+        return [registry.sql(count) for _ in range(25)]
+
+    def autopilot(kinds):
+        return registry.cairn("tune", "autopilot", "--clone", "template", "--allow", kinds, "--verify-seconds", "0").stdout
+
+    before = registry.indexes()
+    counted()
+    done = autopilot("index,materialized_view")
+    assert "put off idx_training_runs" in done and "offer " in done, done
+    assert len(registry.sql("SELECT matviewname FROM pg_matviews")) == 1
+    assert not any(name.startswith("idx_training_runs") for name in registry.indexes() - before), done
+    counted()  # as if nothing had been offered
+    done = autopilot("index,materialized_view")
+    assert any(name.startswith("idx_training_runs") for name in registry.indexes() - before), done
+
+
 def test_R21_R24_the_report_holds_what_was_measured(registry):
     registry.load()
     registry.cairn("tune", "advise")
