@@ -3,6 +3,7 @@
 #pragma once
 
 #include "pg/pg.h"
+#include "pg/toast.h"
 #include "types/input.h"
 
 namespace cairn {
@@ -33,7 +34,7 @@ struct DenseView {
   int dim;
   struct varlena* value;
 
-  explicit DenseView(Datum datum) : value(PG_DETOAST_DATUM_PACKED(datum)) {
+  explicit DenseView(Datum datum) : value(pg::detoast_packed(datum)) {
     const char* const data = VARDATA_ANY(value);
     int16 stored_dim;
     memcpy(&stored_dim, data, sizeof(stored_dim));
