@@ -35,7 +35,7 @@ void add_tune_prove(CommandLine& line, CLI::App* tune) {
   const auto kind = add_clone_options(command, options->prove.clone);
   command->add_option("--log", options->prove.log,
                       "The server's log, on this machine (default: read through the server, where it may be)");
-  command->add_option("--rounds", options->prove.rounds, "Timed runs of each set of values (default: 5)")
+  command->add_option("--rounds", options->prove.rounds, "Timed runs of each set of values (default: 11)")
       ->check(CLI::Range(2, 1000));
   command
       ->add_option("--parameters", options->prove.parameter_sets,

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/testing.h"
+#include "tuner/prove/prove.h"
 
 namespace cairn::tuner {
 namespace {
@@ -37,6 +38,13 @@ TEST(ProofTest, R26_TheIntervalHoldsTheRatioAndNoiseIsNoGain) {
   EXPECT_EQ(outcome_of(unclear, 11, 10), Outcome::kSame);
   EXPECT_EQ(outcome_of({0.5, 0.4, 0.6}, 0.04, 0.02), Outcome::kSame) << "twenty microseconds are nothing";
   EXPECT_EQ(outcome_of({1.5, 1.4, 1.6}, 10, 15), Outcome::kSlower);
+}
+
+TEST(ProofTest, R26_TwoDisturbedRunsHideNoGain) {
+  std::vector<double> after(static_cast<size_t>(ProveOptions{}.rounds), 0.1);
+  after[0] = after[3] = 8;
+  const Ratio ratio = ratio_of(std::vector<Sample>{{std::vector<double>(after.size(), 3.0), after}}, 1);
+  EXPECT_EQ(outcome_of(ratio, 3, 0.1), Outcome::kFaster) << in_words(ratio);
 }
 
 TEST(ProofTest, R26_KeepsAChangeForItsStatementsAlone) {

@@ -17,7 +17,7 @@ namespace cairn::tuner {
 struct ProveOptions {
   CloneOptions clone = {};
   std::string log = {};    // the server's, on this machine; empty: it is read through the server
-  int rounds = 5;          // timed runs of each set of values
+  int rounds = 11;         // timed runs of each set of values; with 5, one outlier widens the interval past any gain
   int parameter_sets = 3;  // for statements with placeholders
   double seconds = 300;    // for running statements; making the clone and the changes is not counted
   uint64_t seed = 1;

@@ -39,7 +39,7 @@ class ProveTest : public testing::Test {
     for (const std::string& text : statements) made.statements.push_back({.text = text, .calls = 100});
     return made;
   }
-  Proof proved(const Advice& tried, int rounds = 5, double seconds = 60) {
+  Proof proved(const Advice& tried, int rounds = 11, double seconds = 60) {
     ProveOptions options;
     options.clone.kind = CloneKind::kTemplate;
     options.clone.target = database_.url();

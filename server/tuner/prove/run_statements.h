@@ -46,7 +46,7 @@ struct Measured {
 };
 
 struct RunLimits {
-  int rounds = 5;
+  int rounds = 11;
   double statement_s = 30;      // one run
   double all_rounds_ms = 2000;  // of one statement in one phase; two rounds are run in any case
 };
