@@ -272,6 +272,7 @@ Value ConstantsDrawer::value(const Slot& slot, const Row& row, int set) {
     return std::to_string(numbers[static_cast<size_t>(set) % numbers.size()]);
   };
   if (placeholder.role == Role::kLimit) return usual(kLimits);
+  if (placeholder.role == Role::kLimitOfOne) return "1";
   if (placeholder.role == Role::kOffset) return usual(kOffsets);
   if (slot.type == "regconfig") return "simple";  // words are drawn as the index has them
   if (placeholder.table == nullptr) return by_type(slot.type, set);

@@ -72,6 +72,7 @@ class Reader {
     }
     if (!node.is_object()) return;
     for (const auto& [key, value] : members(node)) {
+      if (key == "SubLink") limited_to_one(value);
       if (key == "limitCount") assign_all(value, {.role = Role::kLimit});
       if (key == "limitOffset") assign_all(value, {.role = Role::kOffset});
       if (key == "A_Expr") expression(value);
@@ -127,6 +128,14 @@ class Reader {
       return found;
     }
     return std::nullopt;
+  }
+
+  void limited_to_one(const Node& link) {
+    if (text_field(link, "subLinkType") != "EXPR_SUBLINK") return;
+    const auto query = field(link, "subselect");
+    const auto select = query ? as(*query, "SelectStmt") : std::nullopt;
+    const auto limit = select ? field(*select, "limitCount") : std::nullopt;
+    if (limit) assign_all(*limit, {.role = Role::kLimitOfOne});
   }
 
   // Every placeholder in the node that is not known yet, but those of subqueries and of keys within.

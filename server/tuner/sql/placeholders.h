@@ -22,6 +22,7 @@ enum class Role {
   kKey,       // of json: -> ->> ?
   kKeyValue,  // column ->> key = $n
   kLimit,
+  kLimitOfOne,  // of a subquery that stands for one value
   kOffset,
   kInserted,  // a row of INSERT
   kUpdated,   // SET column = $n

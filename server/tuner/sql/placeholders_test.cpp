@@ -42,6 +42,11 @@ TEST(PlaceholdersTest, R26_ReadsTheOtherSideAndSubqueries) {
   EXPECT_EQ(known("SELECT 1 FROM models WHERE $1 < created_at", 1), Known("models.created_at", Role::kLow));
   EXPECT_EQ(known("SELECT 1 FROM models m WHERE EXISTS (SELECT FROM deployments d WHERE d.replicas > $1)", 1),
             Known("deployments.replicas", Role::kLow));
+  const std::string latest =
+      "SELECT (SELECT d.status FROM deployments d WHERE d.version_id = m.model_id ORDER BY d.created_at LIMIT $1) "
+      "FROM models m WHERE model_id IN (SELECT model_id FROM models LIMIT $2)";
+  EXPECT_EQ(known(latest, 1), Known("", Role::kLimitOfOne)) << "more rows than one would be an error";
+  EXPECT_EQ(known(latest, 2), Known("", Role::kLimit));
   EXPECT_EQ(known("SELECT 1 FROM models WHERE model_id = ANY ($1)", 1), Known("models.model_id", Role::kValue));
   EXPECT_EQ(known("SELECT 1 FROM training_runs WHERE $1 = ANY (tags)", 1), Known("training_runs.tags", Role::kElement));
   EXPECT_EQ(known("SELECT $1, status FROM deployments", 1), Known("", Role::kUnknown));
