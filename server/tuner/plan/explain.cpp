@@ -86,7 +86,17 @@ task<std::string> execution(db::Connection& connection, const ExplainOptions& op
   co_return "EXECUTE cairn_explain(" + literals.text(0, 0) + ")";
 }
 
-task<std::string> explain_prepared(db::Connection& connection, const ExplainOptions& options) {
+task<db::Rows> explain_by(db::Connection& connection, const char* plan_cache_mode, std::string_view explain,
+                          const std::string& execution) {
+  co_await connection.query(kPlanCacheMode, db::Params::of(plan_cache_mode));
+  const std::string sql = std::string(explain) + execution;
+  const db::Statement statement{"", sql};
+  co_return co_await connection.query(statement);
+}
+
+// The plan as JSON; with values it is the custom plan, and `generic_cost` is told.
+task<std::string> explain_prepared(db::Connection& connection, const ExplainOptions& options,
+                                   std::optional<double>& generic_cost) {
   ParameterTypes types;
   std::string statement = options.statement;
   for (bool anew = false;;) {
@@ -106,13 +116,14 @@ task<std::string> explain_prepared(db::Connection& connection, const ExplainOpti
     }
     co_await connection.query(kRollback);
   }
-  const char* mode = options.parameters.empty() ? "force_generic_plan" : "force_custom_plan";
-  co_await connection.query(kPlanCacheMode, db::Params::of(mode));
   const std::string execute = co_await execution(connection, options);
-  const std::string sql = std::string(options.analyze ? kExplainAnalyze : kExplain) + execute;
-  const db::Statement explain{"", sql};
-  const db::Rows rows = co_await connection.query(explain);
-  co_return rows.text(0, 0);
+  // First, so that the custom plan is made by a session that knows the catalog, as those of a program are.
+  const db::Rows generic = co_await explain_by(connection, "force_generic_plan", kExplain, execute);
+  if (options.parameters.empty()) co_return generic.text(0, 0);
+  generic_cost = parse_plan(generic.text(0, 0)).root.total_cost;
+  const std::string_view explain = options.analyze ? kExplainAnalyze : kExplain;
+  const db::Rows custom = co_await explain_by(connection, "force_custom_plan", explain, execute);
+  co_return custom.text(0, 0);
 }
 
 task<std::string> explain_plain(db::Connection& connection, const ExplainOptions& options) {
@@ -145,10 +156,11 @@ task<Explained> explain(db::Connection& connection, ExplainOptions options) {
   const bool prepared = shape.parameters > 0 || !options.parameters.empty();
   Explained explained;
   explained.generic = prepared && options.parameters.empty();
+  std::optional<double> generic_cost;
   std::exception_ptr failure;
   try {
     if (prepared)
-      explained.plan_json = co_await explain_prepared(connection, options);
+      explained.plan_json = co_await explain_prepared(connection, options, generic_cost);
     else
       explained.plan_json = co_await explain_plain(connection, options);
   } catch (const db::DbError& error) {
@@ -172,6 +184,7 @@ task<Explained> explain(db::Connection& connection, ExplainOptions options) {
 
   explained.plan = parse_plan(explained.plan_json);
   explained.facts = co_await read_facts(connection, explained.plan, explained.notes);
+  explained.facts.generic_cost = generic_cost;
   explained.findings = find_problems(explained.plan, explained.facts);
   if (explained.generic)
     explained.notes.emplace_back(

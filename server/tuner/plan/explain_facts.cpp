@@ -44,6 +44,7 @@ void take_setting(PlanFacts& facts, const std::string& name, const std::string& 
   if (name == "jit_above_cost") facts.jit_above_cost = number;
   if (name == "max_parallel_workers_per_gather") facts.max_parallel_workers_per_gather = static_cast<int>(number);
   if (name == "max_parallel_workers") facts.max_parallel_workers = static_cast<int>(number);
+  if (name == "cpu_operator_cost") facts.cpu_operator_cost = number;
   if (name == "max_worker_processes") facts.max_worker_processes = static_cast<int>(number);
 }
 
@@ -75,7 +76,8 @@ task<PlanFacts> read_facts(db::Connection& connection, const Plan& plan, std::ve
                                              "jit_above_cost",
                                              "max_parallel_workers_per_gather",
                                              "max_parallel_workers",
-                                             "max_worker_processes"};
+                                             "max_worker_processes",
+                                             "cpu_operator_cost"};
   std::vector<db::Query> queries;
   queries.push_back({kSettings, db::Params::of(settings)});
   queries.push_back({kTables, db::Params::of(schemas, names)});

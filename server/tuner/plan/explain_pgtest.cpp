@@ -202,6 +202,18 @@ TEST_F(Explaining, R23_NormalisedStatements) {
   EXPECT_NE(refusal({.statement = "SELECT $1 + 1", .analyze = true}).find("--parameters"), std::string::npos);
 }
 
+TEST_F(Explaining, R23_StatementsThatArePlannedAtEachExecution) {
+  const auto with_one = [&](const std::string& statement) {
+    return explained({.statement = statement, .analyze = true, .parameters = {"{5}"}});
+  };
+  const Explained seen = with_one("SELECT note FROM runs WHERE id = ANY ($1::int[])");
+  const Finding* planned = found(seen, "planned_each_time");
+  ASSERT_NE(planned, nullptr) << printed(seen);
+  EXPECT_GT(*planned->share_percent, 20);
+  const Explained hidden = with_one("SELECT note FROM runs WHERE id = ANY (ARRAY(SELECT unnest($1::int[])))");
+  EXPECT_EQ(found(hidden, "planned_each_time"), nullptr) << printed(hidden);
+}
+
 TEST_F(Explaining, R23_NothingIsEverChanged) {
   for (const char* statement :
        {"DELETE FROM runs", "WITH d AS (DELETE FROM runs RETURNING 1) SELECT * FROM d",

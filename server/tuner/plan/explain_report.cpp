@@ -117,6 +117,7 @@ std::string headline(const std::string& kind) {
       {"jit", "JIT costs more than it gives"},
       {"missing_workers", "Parallel workers missing"},
       {"parallel_off", "Parallel query is off"},
+      {"planned_each_time", "Planned at each execution"},
   };
   const auto found = kHeadlines.find(kind);
   return found == kHeadlines.end() ? kind : found->second;

@@ -147,7 +147,7 @@ std::vector<Finding> find_problems(const Plan& plan, const PlanFacts& facts) {
           spilled_rows, nested_loop, whole_table_join, multiplied_rows, subplan_per_row, large_offset, missing_workers})
       rule(context, *node);
   }
-  for (const auto rule : {wrong_estimates, cold_cache, jit_cost, parallel_off}) rule(context);
+  for (const auto rule : {wrong_estimates, cold_cache, jit_cost, parallel_off, planned_each_time}) rule(context);
   std::stable_sort(findings.begin(), findings.end(), [](const Finding& a, const Finding& b) {
     return a.share_percent.value_or(-1) > b.share_percent.value_or(-1);
   });

@@ -40,6 +40,9 @@ struct PlanFacts {
   int max_parallel_workers_per_gather = 2;
   int max_parallel_workers = 8;
   int max_worker_processes = 8;
+  double cpu_operator_cost = 0.0025;
+  std::optional<double> generic_cost =
+      {};  // of the generic plan, where this is the custom plan of a prepared statement
   std::map<TableName, TableFacts> tables = {};
 
   const TableFacts* table(const PlanNode& node) const;

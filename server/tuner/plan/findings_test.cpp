@@ -229,6 +229,22 @@ TEST(Findings, ParallelQuerySwitchedOff) {
   EXPECT_EQ(kinds(find_problems(parse_plan(one_scan(R"("Shared Hit Blocks": 1)", 300)), facts)), "");
 }
 
+TEST(Findings, PlannedAtEachExecution) {
+  const auto plan = [](double planning_ms) {
+    return parse_plan(R"([{"Plan": {"Node Type": "Index Scan", "Relation Name": "t", "Schema": "s", "Total Cost": 8.5,
+      "Actual Rows": 1, "Actual Loops": 1, "Plan Rows": 1, "Actual Total Time": 0.1}, "Execution Time": 0.1,
+      "Planning Time": )" +
+                      std::to_string(planning_ms) + "}]");
+  };
+  PlanFacts facts;
+  EXPECT_EQ(kinds(find_problems(plan(1), facts)), "") << "not prepared";
+  facts.generic_cost = 13.4;
+  EXPECT_EQ(kinds(find_problems(plan(1), facts)), "") << "the generic plan is kept: planning counts as five";
+  facts.generic_cost = 13.6;
+  EXPECT_EQ(kinds(find_problems(plan(1), facts)), "planned_each_time");
+  EXPECT_EQ(kinds(find_problems(plan(0.01), facts)), "") << "planning is a small part";
+}
+
 TEST(Findings, JoinsThatMultiplyRows) {
   const auto plan = [](const std::string& output, int rows) {
     return parse_plan(R"([{"Plan": {"Node Type": "Aggregate", "Actual Rows": 450, "Actual Loops": 1, "Plan Rows": 450,

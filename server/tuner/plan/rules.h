@@ -49,6 +49,7 @@ void cold_cache(RuleContext& context);
 void jit_cost(RuleContext& context);
 void missing_workers(RuleContext& context, const PlanNode& node);
 void parallel_off(RuleContext& context);
+void planned_each_time(RuleContext& context);
 
 // 12,345,678
 std::string grouped(double number);

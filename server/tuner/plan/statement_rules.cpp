@@ -18,6 +18,8 @@ constexpr double kJitMs = 10;
 // Where parallel query is switched off: only what it would be felt on.
 constexpr double kLongMs = 1000;
 constexpr double kParallelRows = 1e6;
+// Planning that takes less than this part of a call is not worth a thought.
+constexpr double kPlanningPercent = 20;
 // What max_parallel_workers takes.
 constexpr double kMostWorkers = 1024;
 
@@ -113,6 +115,36 @@ void parallel_off(RuleContext& context) {
     context.findings.push_back(std::move(finding));
     return;
   }
+}
+
+// PostgreSQL's plancache.c: after five executions the generic plan is kept unless it costs more than the custom plans
+// did, and their planning, which counts as a thousand operators for each relation and a thousand more.
+void planned_each_time(RuleContext& context) {
+  const Plan& plan = context.plan;
+  if (!plan.analyzed || !context.facts.generic_cost) return;
+  const double percent = 100 * plan.planning_ms / std::max(plan.planning_ms + plan.execution_ms, 1e-6);
+  if (percent < kPlanningPercent) return;
+  const auto relations = std::ranges::count_if(context.nodes, [](const PlanNode* node) { return node->is_scan(); });
+  const double planning = 1000 * context.facts.cpu_operator_cost * static_cast<double>(relations + 1);
+  const double generic = *context.facts.generic_cost, custom = plan.root.total_cost;
+  if (generic <= custom + planning) return;
+  Finding finding;
+  finding.kind = "planned_each_time";
+  finding.share_percent = percent;
+  finding.what = "planning takes " + duration(plan.planning_ms) + " beside " + duration(plan.execution_ms) +
+                 " of execution, at each execution, prepared or not";
+  finding.why = fmt::format(
+      "its generic plan is taken to cost {:.2f}, the plan for these values {:.2f}, and to make that {:.2f}: so "
+      "PostgreSQL "
+      "does not keep the generic one",
+      generic, custom, planning);
+  finding.numbers = {{"planning_ms", plan.planning_ms}, {"generic_cost", generic}, {"custom_cost", custom}};
+  finding.mend = {.text =
+                      "where the plan is the same for all values (explain it without --parameters to see the generic "
+                      "one): hide from the planner what it guesses by, as in = ANY (ARRAY(SELECT unnest($1))) for an "
+                      "array; or plan_cache_mode for the role that runs it",
+                  .statements = {"SET plan_cache_mode = force_generic_plan"}};
+  context.findings.push_back(std::move(finding));
 }
 
 }  // namespace cairn::tuner
