@@ -134,9 +134,9 @@ void planned_each_time(RuleContext& context) {
   finding.what = "planning takes " + duration(plan.planning_ms) + " beside " + duration(plan.execution_ms) +
                  " of execution, at each execution, prepared or not";
   finding.why = fmt::format(
-      "its generic plan is taken to cost {:.2f}, the plan for these values {:.2f}, and to make that {:.2f}: so "
-      "PostgreSQL "
-      "does not keep the generic one",
+      "PostgreSQL takes its generic plan to cost {:.2f}, the plan for these values {:.2f} and the making of that "
+      "{:.2f}, "
+      "and so does not keep the generic one",
       generic, custom, planning);
   finding.numbers = {{"planning_ms", plan.planning_ms}, {"generic_cost", generic}, {"custom_cost", custom}};
   finding.mend = {.text =
