@@ -5,7 +5,8 @@
                               [--measured-mb 500[,…]] [--rounds 3] [--no-measured] [--width 3] [--keys primary|none] [--sizes real|hypopg]
 
 First the planner's cost of the workload, relative to that without indexes, of each side's set for each budget, with planner calls
-and seconds; then the time that the queries really take with the sets of some budgets built. --quick: scale 0.1, a tenth of each budget.
+and seconds; then the time that the queries really take with the sets of some budgets built;
+*proved*: those of Cairn's indexes that `tune prove` keeps. --quick: scale 0.1, a tenth of each budget.
 Exits with 1 where Cairn's set is worse than Extend's, or takes more than a tenth of its calls and half of its time, and where the queries take
 more than 1.05 of the time that they take with Extend's (medians of two rounds and more).
     ./dev bench tuner_quality --sides cairn,extend --budgets 250,500 --measured-mb 250,500    # some twelve minutes
@@ -40,14 +41,25 @@ def say(text):
     print(text, file=sys.stderr, flush=True)
 
 
-def cairn(url, folder, budget_mb):
-    """(indexes, planner calls)"""
-    command = [os.environ["CAIRN_BIN"], "tune", "advise", "--database-url", url, "--files", tuner_tpch.QUERIES, "--budget-mb",
-               f"{budget_mb:g}", "--state-dir", folder, "--json"]
-    advice = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+def tune(url, folder, *arguments, check=True):
+    command = [os.environ["CAIRN_BIN"], "tune", *arguments, "--database-url", url, "--state-dir", folder, "--json"]
+    return json.loads(subprocess.run(command, check=check, stdout=subprocess.PIPE).stdout)
+
+
+def cairn(url, folder, budget_mb, proved=False):
+    """(indexes, planner calls); `proved`: only those that `cairn tune prove` keeps, on a clone of its own"""
+    # The peers plan as fast as they can, too.
+    advice = tune(url, folder, "advise", "--files", tuner_tpch.QUERIES, "--budget-mb", f"{budget_mb:g}", "--max-db-cpu", "100")
+    chosen = {change["number"] for change in advice["changes"]}
+    if proved:
+        proof = tune(url, folder, "prove", "last", "--clone", "basebackup", "--postgres-bin", os.environ["CAIRN_POSTGRES_BIN"], "--seconds", "120",
+                     check=False)  # 1: nothing was kept
+        chosen = {change["number"] for change in proof["changes"] if change["verdict"] == "kept"}
+        for change in proof["changes"]:
+            say(f"  {change['verdict']} {change['name']}: {change['reason']}")
     indexes = []
     for change in advice["changes"]:
-        if change["kind"] != "index":
+        if change["kind"] != "index" or change["number"] not in chosen:
             continue
         d = change["definition"]
         text = change["statements"][0].replace(" CONCURRENTLY", "")
@@ -156,6 +168,9 @@ class Bench:
         sets = {"none": []}
         for side in self.args.sides:
             sets[side] = self.sets.get((side, budget)) or self.advise(side, budget)[0]
+        if "cairn" in self.args.sides:
+            say("cairn, proved")
+            sets["proved"] = cairn(self.url, self.folder, budget, proved=True)[0]
         times, built = {side: [] for side in sets}, {}
         for number in range(self.args.rounds):
             for side, indexes in sets.items():

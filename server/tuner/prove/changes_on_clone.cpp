@@ -36,6 +36,13 @@ bool is_of_autovacuum(const Change& change) {
   return change.kind == ChangeKind::kSetting && !change.table.name.empty();
 }
 
+// Of what the server does by itself, or of ANALYZE: setting it in a session changes no statement's time.
+bool is_of_maintenance(const Change& change) {
+  constexpr std::string_view kNames[] = {"default_statistics_target", "maintenance_work_mem", "max_wal_size",
+                                         "wal_compression"};
+  return change.kind == ChangeKind::kSetting && std::ranges::find(kNames, change.name) != std::end(kNames);
+}
+
 }  // namespace
 
 std::vector<std::string> ChangesOnClone::statements(const Change& change, bool inverse) const {
@@ -59,6 +66,7 @@ std::string ChangesOnClone::refusal(size_t position) const {
   const bool reaches_far = change.kind == ChangeKind::kSetting || change.kind == ChangeKind::kDropIndex;
   if (change.on_request && reaches_far) return "what it does to others than these statements cannot be told from here";
   if (is_of_autovacuum(change)) return "what it does shows over days, not in a trial";
+  if (is_of_maintenance(change)) return "what it does shows in writes and maintenance, not in these statements";
   for (const bool inverse : {false, true})
     for (const std::string& statement : statements(change, inverse)) {
       const StatementShape shape = statement_shape(statement);

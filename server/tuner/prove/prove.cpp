@@ -34,7 +34,7 @@ struct Tried {
   Runnable runnable = {};
   Measured before = {};
   Measured after = {};
-  std::optional<Measured> again = {};  // as before, but later
+  std::optional<Measured> again = {};  // without the changes once more, after them
   Values constants = {};               // of a call in the log, for the statement's text as the advice has it
 };
 
@@ -213,7 +213,7 @@ class Prover {
     proof.after_ms = compared.after_ms;
     proof.ratio = compared.ratio;
     proof.outcome = compared.outcome;
-    if (tried.again) take_again(proof, tried);
+    if (tried.again) take_weaker(proof, compare(*tried.again, tried.after, options_.seed + 1));
     proof.parameter_sets = static_cast<int>(tried.runnable.sets.size());
     proof.rounds = 0;
     proof.rows = 0;
@@ -246,13 +246,13 @@ class Prover {
     return changes_.is_made(change) && std::ranges::any_of(changes_.names(change), is_seen);
   }
 
-  // Once more without the changes, after them: what the machine did in the meantime is in both or in neither. The
-  // weaker of the two findings counts.
-  void take_again(StatementProof& proof, const Tried& tried) const {
-    const Compared second = compare(*tried.again, tried.after, options_.seed + 1);
+  // Two comparisons, of which one side was measured once, and the other before and after that: what the machine did in
+  // the meantime is in one of them alone. The weaker of the two findings counts.
+  static void take_weaker(StatementProof& proof, const Compared& second) {
     proof.ratio.low = std::min(proof.ratio.low, second.ratio.low);
     proof.ratio.high = std::max(proof.ratio.high, second.ratio.high);
     proof.before_ms = (proof.before_ms + second.before_ms) / 2;
+    proof.after_ms = (proof.after_ms + second.after_ms) / 2;
     proof.ratio.value = std::sqrt(proof.ratio.value * second.ratio.value);
     if (second.outcome != proof.outcome) proof.outcome = Outcome::kSame;
   }
@@ -348,17 +348,18 @@ class Prover {
   }
 
   // Statistics, settings and dropped indexes leave no mark in plans: the statements are run without the change, with
-  // all others there.
+  // all others there, and with it before and after that.
   ChangeVerdict judge_alone(size_t position) {
     const Change& change = advice_.changes[position];
     changes_.take_back(position);
     std::vector<StatementProof> alone;
+    std::vector<Measured> withouts;
     for (size_t i = 0, runs = 0; i < tried_.size() && runs < kAlone; ++i) {
       const Tried& tried = tried_[i];
       const bool concerned = change.table.name.empty() || tried.after.read.contains(change.table.name);
       if (!proof_.statements[i].not_run.empty() || !concerned) continue;
       ++runs;
-      const Measured without = measure(session_, tried.runnable, limits());
+      Measured without = measure(session_, tried.runnable, limits());
       const bool same_plans = without.nodes == tried.after.nodes;
       if (change.kind == ChangeKind::kStatistics && same_plans) continue;
       const Compared compared = compare(without, tried.after, options_.seed);
@@ -372,8 +373,14 @@ class Prover {
       // A read takes as long without an index that its plans do not have, whatever the clock says.
       if (change.kind == ChangeKind::kDropIndex && same_plans && !tried.runnable.writes) proof.outcome = Outcome::kSame;
       proof.uses = {position};
+      withouts.push_back(std::move(without));
     }
     changes_.make(position);
+    for (size_t i = 0; i < alone.size(); ++i) {
+      if (alone[i].outcome == Outcome::kSame) continue;
+      const Measured with = measure(session_, tried_[alone[i].statement].runnable, limits());
+      take_weaker(alone[i], compare(withouts[i], with, options_.seed + 1));
+    }
     ChangeVerdict verdict = judge(position, alone);
     if (alone.empty())
       verdict.reason = change.kind == ChangeKind::kStatistics ? "no statement that was run has another plan with it"

@@ -167,6 +167,10 @@ TEST_F(ProveTest, R27_ASettingOfTheDatabaseIsTriedInTheSession) {
                           .statements = {"ALTER SYSTEM SET \"max_wal_size\" = '2GB'", "SELECT pg_reload_conf()"},
                           .inverse = {"ALTER SYSTEM RESET \"max_wal_size\"", "SELECT pg_reload_conf()"}},
                          {.kind = ChangeKind::kSetting,
+                          .name = "maintenance_work_mem",
+                          .statements = {alter + " SET \"maintenance_work_mem\" = '1GB'"},
+                          .inverse = {alter + " RESET \"maintenance_work_mem\""}},
+                         {.kind = ChangeKind::kSetting,
                           .name = "other",
                           .statements = {"ALTER DATABASE postgres SET work_mem = '1GB'"},
                           .inverse = {"ALTER DATABASE postgres RESET work_mem"}}},
@@ -176,6 +180,7 @@ TEST_F(ProveTest, R27_ASettingOfTheDatabaseIsTriedInTheSession) {
   EXPECT_EQ(proof.changes[0].verdict, Verdict::kKept) << proof.changes[0].reason;
   EXPECT_EQ(proof.changes[1].verdict, Verdict::kNotTried) << proof.changes[1].reason;
   EXPECT_EQ(proof.changes[2].verdict, Verdict::kNotTried) << proof.changes[2].reason;
+  EXPECT_EQ(proof.changes[3].verdict, Verdict::kNotTried) << proof.changes[3].reason;
   EXPECT_EQ(number("SELECT count(*) FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase WHERE "
                    "d.datname = 'postgres'"),
             0);
