@@ -543,7 +543,8 @@ class Prover {
     std::vector<size_t> concerned;
     for (size_t i = 0; i < tried_.size(); ++i)
       if (proof_.statements[i].not_run.empty() && names(i)) concerned.push_back(i);
-    const std::map<size_t, StatementProof> uses = uses_of(concerned);
+    std::map<size_t, StatementProof> uses;
+    for (const size_t i : concerned) uses[i] = proof_.statements[i];
     for (auto change = kept.rbegin(); change != kept.rend(); ++change) changes_.take_back(*change);
     for (const size_t i : concerned) {
       options_.progress(fmt::format("before, once more: statement {}", i + 1));
@@ -553,12 +554,6 @@ class Prover {
       proof_.statements[i].maintains = uses.at(i).maintains;
     }
     for (const size_t change : kept) judge_at_last(change);
-  }
-
-  std::map<size_t, StatementProof> uses_of(const std::vector<size_t>& positions) const {
-    std::map<size_t, StatementProof> uses;
-    for (const size_t i : positions) uses[i] = proof_.statements[i];
-    return uses;
   }
 
   void judge_at_last(size_t change) {
